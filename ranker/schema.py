@@ -1,0 +1,270 @@
+"""What one impression looks like: ids, features on three sides, tasks in their sample spaces, derived outputs."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Side = Literal["user", "item", "context"]
+Transform = Literal["log1p", "standardize", "quantile", "bucketize"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+
+REQUEST_SIDES: tuple[Side, ...] = ("user", "context")
+
+
+class FrozenConfig(BaseModel):
+    """Base of every section that a user writes: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Vocabulary(FrozenConfig):
+    """Each value seen often enough in training gets a row of its own; all others share the unknown row."""
+
+    kind: Literal["vocabulary"] = "vocabulary"
+    min_count: int = Field(2, ge=1, description="Values seen fewer times share the unknown row, which so gets trained.")
+    max_size: int | None = Field(None, ge=1, description="Keep only the most frequent values; null keeps all.")
+
+
+class Hashing(FrozenConfig):
+    """Stateless: a value's row is its hash modulo `num_buckets`; nothing to fit, collisions accepted."""
+
+    kind: Literal["hash"] = "hash"
+    num_buckets: int = Field(ge=1, description="Rows of the table, the missing and the unknown row not counted.")
+
+
+Encoding = Annotated[Vocabulary | Hashing, Field(discriminator="kind")]
+
+
+class TableSpec(FrozenConfig):
+    """An embedding table that several features may share."""
+
+    encoding: Encoding = Vocabulary()
+    embedding_dim: int | None = Field(None, ge=1, description="Columns of the table; null takes the schema's.")
+
+
+class _Feature(FrozenConfig):
+    name: Name
+    side: Side
+    source: str | None = Field(None, description="Column that holds the raw value; null: the feature's name.")
+
+    @property
+    def column(self) -> str:
+        """Name of the raw column."""
+        return self.source or self.name
+
+
+class CategoricalFeature(_Feature):
+    """One string, integer or boolean per row, looked up in an embedding table."""
+
+    kind: Literal["categorical"] = "categorical"
+    table: Name | None = Field(None, description="Shared table; null: a table of its own, named as the feature.")
+    encoding: Encoding = Vocabulary()
+    embedding_dim: int | None = Field(None, ge=1)
+
+
+class CategoricalListFeature(_Feature):
+    """A list of categorical values per row, pooled to one embedding. An empty list pools to zero."""
+
+    kind: Literal["categorical_list"] = "categorical_list"
+    table: Name | None = Field(None, description="Shared table; null: a table of its own, named as the feature.")
+    encoding: Encoding = Vocabulary()
+    embedding_dim: int | None = Field(None, ge=1)
+    pooling: Literal["mean", "sum"] = "mean"
+    max_length: int = Field(50, ge=1, description="Longer lists keep their last values, the most recent by custom.")
+
+
+class NumericFeature(_Feature):
+    """A number per row. `transforms` apply in order; `bucketize`, if named, comes last and yields an embedding."""
+
+    kind: Literal["numeric"] = "numeric"
+    transforms: tuple[Transform, ...] = ("standardize",)
+    missing_indicator: bool = Field(False, description="Add a 0/1 column that tells a missing value from a mean one.")
+    num_buckets: int = Field(32, ge=2, description="Quantile buckets of `bucketize` when no boundaries are given.")
+    boundaries: tuple[float, ...] | None = Field(None, description="Fixed bucket boundaries, ascending.")
+    embedding_dim: int | None = Field(None, ge=1, description="Columns of the bucket table.")
+
+    @property
+    def bucketized(self) -> bool:
+        """Whether the feature ends in an embedding table rather than in a number."""
+        return "bucketize" in self.transforms
+
+    @model_validator(mode="after")
+    def _check(self) -> NumericFeature:
+        if len(set(self.transforms)) != len(self.transforms):
+            raise ValueError(f"`transforms` of feature '{self.name}' must not repeat a step, got {self.transforms}")
+        if self.bucketized and self.transforms[-1] != "bucketize":
+            raise ValueError(f"`bucketize` must come last in `transforms` of feature '{self.name}'")
+        if self.boundaries is not None and not self.bucketized:
+            raise ValueError(f"`boundaries` of feature '{self.name}' need `bucketize` in `transforms`")
+        if self.boundaries is not None and list(self.boundaries) != sorted(set(self.boundaries)):
+            raise ValueError(f"`boundaries` of feature '{self.name}' must ascend strictly")
+        return self
+
+
+FeatureSpec = Annotated[
+    CategoricalFeature | CategoricalListFeature | NumericFeature,
+    Field(discriminator="kind"),
+]
+
+
+class Where(FrozenConfig):
+    """A sample space: the rows in which every named label has the given value."""
+
+    where: dict[str, int] = Field(min_length=1)
+
+
+class TaskSpec(FrozenConfig):
+    """One thing to predict."""
+
+    name: Name
+    label: str = Field(description="Label column. Null means not observed: no loss, no metric.")
+    kind: Literal["binary", "regression"] = "binary"
+    space: Literal["everywhere"] | Where = Field(
+        "everywhere", description="Rows on which the task is defined, e.g. {where: {click: 1}}."
+    )
+
+    @property
+    def conditions(self) -> dict[str, int]:
+        """Label values that a row must have to be in the task's sample space; empty for everywhere."""
+        return {} if isinstance(self.space, str) else self.space.where
+
+
+class Ids(FrozenConfig):
+    """Columns that identify rows; each is optional, what needs one says so."""
+
+    user: str | None = None
+    item: str | None = None
+    request: str | None = Field(None, description="Groups the rows that were shown together.")
+    timestamp: str | None = None
+
+
+class Schema(FrozenConfig):
+    """One impression: its ids, features, tasks and derived outputs.
+
+    Example:
+        >>> schema = Schema.model_validate({
+        ...     "ids": {"user": "user_id", "item": "item_id"},
+        ...     "features": [{"name": "age", "side": "user", "kind": "numeric"}],
+        ...     "tasks": [{"name": "ctr", "label": "click"},
+        ...               {"name": "cvr", "label": "buy", "space": {"where": {"click": 1}}}],
+        ...     "outputs": {"ctcvr": "ctr * cvr"},
+        ... })
+        >>> schema.output_names
+        ('ctr', 'cvr', 'ctcvr')
+    """
+
+    ids: Ids = Ids()
+    embedding_dim: int = Field(16, ge=1, description="Columns of every table that names no other width.")
+    tables: dict[Name, TableSpec] = Field(default_factory=dict)
+    features: tuple[FeatureSpec, ...] = Field(min_length=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    outputs: dict[Name, str] = Field(
+        default_factory=dict, description="Derived outputs: products of tasks, e.g. {ctcvr: ctr * cvr}."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Schema:
+        _refuse_repeats("feature", [feature.name for feature in self.features])
+        _refuse_repeats("task", [task.name for task in self.tasks])
+        labels = {task.label for task in self.tasks} | {c for task in self.tasks for c in task.conditions}
+        for feature in self.features:
+            if feature.column in labels:
+                raise ValueError(
+                    f"feature '{feature.name}' reads the label column '{feature.column}': "
+                    "a label is not known when ranking; remove the feature"
+                )
+            table = getattr(feature, "table", None)
+            if table is not None and table not in self.tables:
+                raise ValueError(
+                    f"feature '{feature.name}' names table '{table}', which `tables` does not define; "
+                    f"defined: {sorted(self.tables) or 'none'}"
+                )
+        for table in self.tables:
+            if not any(getattr(feature, "table", None) == table for feature in self.features):
+                raise ValueError(f"table '{table}' is used by no feature; remove it or name it in a feature")
+        own = {f.name for f in self.features if getattr(f, "table", None) is None}
+        if clash := own & set(self.tables):
+            raise ValueError(f"tables {sorted(clash)} are named like features that do not use them; rename the table")
+        names = {task.name for task in self.tasks}
+        for output in self.outputs:
+            if output in names:
+                raise ValueError(f"output '{output}' is also a task; give it another name")
+            factors = self.factors(output)
+            if unknown := [factor for factor in factors if factor not in names]:
+                raise ValueError(f"output '{output}' multiplies {unknown}, which are no tasks; tasks: {sorted(names)}")
+            if len(factors) < 2:
+                raise ValueError(f"output '{output}' must be a product of tasks, like 'ctr * cvr'")
+            for factor in factors:
+                if self.task(factor).kind != "binary":
+                    raise ValueError(f"output '{output}' multiplies '{factor}', which is not binary")
+        return self
+
+    def factors(self, output: str) -> tuple[str, ...]:
+        """Names of the tasks whose product a derived output is."""
+        return tuple(part.strip() for part in self.outputs[output].split("*"))
+
+    def task(self, name: str) -> TaskSpec:
+        """The task of that name.
+
+        Raises:
+            KeyError: No such task.
+        """
+        return next(task for task in self.tasks if task.name == name) if name in self.task_names else _no_task(name)
+
+    @cached_property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in order."""
+        return tuple(task.name for task in self.tasks)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all that a model reports: the tasks, then the derived outputs."""
+        return self.task_names + tuple(self.outputs)
+
+    @cached_property
+    def label_columns(self) -> tuple[str, ...]:
+        """Label columns, those of sample spaces included, each once."""
+        names = [task.label for task in self.tasks] + [c for task in self.tasks for c in task.conditions]
+        return tuple(dict.fromkeys(names))
+
+    def side_features(self, side: Literal["request", "item"]) -> tuple[FeatureSpec, ...]:
+        """Features in model order: `request` is what one request has once (user, then context), `item` the rest."""
+        sides: tuple[Side, ...] = REQUEST_SIDES if side == "request" else ("item",)
+        return tuple(feature for wanted in sides for feature in self.features if feature.side == wanted)
+
+    def columns(self, side: Side) -> tuple[str, ...]:
+        """Raw columns that the features of one side read, each once, in order."""
+        return tuple(dict.fromkeys(feature.column for feature in self.features if feature.side == side))
+
+    @cached_property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Raw columns that any feature reads, each once."""
+        return tuple(dict.fromkeys(feature.column for feature in self.features))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change whenever the schema does."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def embedded(feature: FeatureSpec) -> bool:
+    """Whether a feature ends in an embedding table."""
+    return not isinstance(feature, NumericFeature) or feature.bucketized
+
+
+def table_name(feature: FeatureSpec) -> str:
+    """Name of the embedding table that a feature reads: a shared one, or its own."""
+    return getattr(feature, "table", None) or feature.name
+
+
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{what} names must be unique, got {repeated} more than once")
+
+
+def _no_task(name: str) -> TaskSpec:
+    raise KeyError(f"no task named '{name}'")
