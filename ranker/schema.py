@@ -78,7 +78,11 @@ class CategoricalListFeature(_Feature):
 
 
 class NumericFeature(_Feature):
-    """A number per row. `transforms` apply in order; `bucketize`, if named, comes last and yields an embedding."""
+    """A number per row, optionally through log1p and then one of standardize, quantile and bucketize.
+
+    `quantile` maps to a rank in [0, 1]; `bucketize` maps to an embedding table. A missing value becomes 0 after
+    the transforms (the mean, for standardize), or the missing row of the bucket table.
+    """
 
     kind: Literal["numeric"] = "numeric"
     transforms: tuple[Transform, ...] = ("standardize",)
@@ -96,8 +100,12 @@ class NumericFeature(_Feature):
     def _check(self) -> NumericFeature:
         if len(set(self.transforms)) != len(self.transforms):
             raise ValueError(f"`transforms` of feature '{self.name}' must not repeat a step, got {self.transforms}")
-        if self.bucketized and self.transforms[-1] != "bucketize":
-            raise ValueError(f"`bucketize` must come last in `transforms` of feature '{self.name}'")
+        scales = [step for step in self.transforms if step != "log1p"]
+        if len(scales) > 1 or (scales and self.transforms[-1] == "log1p"):
+            raise ValueError(
+                f"`transforms` of feature '{self.name}' must be log1p, if wanted, and then at most one of "
+                f"standardize, quantile and bucketize, got {list(self.transforms)}"
+            )
         if self.boundaries is not None and not self.bucketized:
             raise ValueError(f"`boundaries` of feature '{self.name}' need `bucketize` in `transforms`")
         if self.boundaries is not None and list(self.boundaries) != sorted(set(self.boundaries)):
