@@ -1,0 +1,104 @@
+"""Embedding tables for training: torchrec's collection, shared between features, sharded by torchrec when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
+
+from ranker.encoding import Encoded
+from ranker.schema import CategoricalListFeature, FeatureSpec, Schema, embedded, table_name
+
+# Shapes: B = rows, D = width of the pooled representation
+
+
+class EmbeddingLayer(nn.Module):
+    """Pools every feature of a batch to the representation that architectures read.
+
+    The columns are, in this order: the request's embeddings, its plain numbers, the item's embeddings, its plain
+    numbers; so a scorer may compute the request's part once and broadcast it.
+
+    Args:
+        schema: Which features there are, and which table each reads.
+        num_embeddings: Rows of every table, as `Encoder.num_embeddings` gives them.
+        device: Where the tables are made; `meta` when a sharding plan will place them.
+    """
+
+    def __init__(self, schema: Schema, num_embeddings: Mapping[str, int], device: torch.device | None = None) -> None:
+        super().__init__()
+        self.schema = schema
+        self.request_features = [f for f in schema.side_features("request") if embedded(f)]
+        self.item_features = [f for f in schema.side_features("item") if embedded(f)]
+        self.features = self.request_features + self.item_features
+        self.feature_names = [feature.name for feature in self.features]
+        tables = table_configs(schema, num_embeddings)
+        self.collection: nn.Module | None = EmbeddingBagCollection(tables=tables, device=device) if tables else None
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Representation of B rows, `x_BD`; both sides of `encoded` hold the same rows."""
+        request, item = encoded
+        if self.collection is None:
+            return torch.cat([request.numeric_BN, item.numeric_BN], dim=1)
+        jagged = KeyedJaggedTensor(
+            keys=self.feature_names,
+            values=torch.cat([request.ids, item.ids]),
+            lengths=torch.cat([request.lengths, item.lengths]),
+            stride=request.numeric_BN.shape[0],
+        )
+        pooled = self.collection(jagged)
+        pooled = pooled if isinstance(pooled, KeyedTensor) else pooled.wait()
+        by_feature = pooled.to_dict()
+        split = len(self.request_features)
+        weights_EB = self._mean_weights(jagged.lengths())
+        parts = [
+            by_feature[feature.name] if weight_B is None else by_feature[feature.name] * weight_B.unsqueeze(1)
+            for feature, weight_B in zip(self.features, weights_EB, strict=True)
+        ]
+        return torch.cat([*parts[:split], request.numeric_BN, *parts[split:], item.numeric_BN], dim=1)
+
+    def bag_weights(self, encoded: Encoded) -> list[Tensor | None]:
+        """Weight of each id of a row in its bag, per embedded feature [B]: 1 / length for means, None for one."""
+        return self._mean_weights(torch.cat([encoded.request.lengths, encoded.item.lengths]))
+
+    def feature_dims(self) -> list[int]:
+        """Embedding width of each embedded feature, in order."""
+        return [embedding_dim(self.schema, feature) for feature in self.features]
+
+    def _mean_weights(self, lengths: Tensor) -> list[Tensor | None]:
+        # Tables pool by sum; a mean is the sum over the length, so that features of one table may pool differently.
+        lengths_EB = lengths.view(len(self.features), -1)
+        return [
+            1.0 / lengths_EB[place].clamp(min=1) if _pools_mean(feature) else None
+            for place, feature in enumerate(self.features)
+        ]
+
+
+def table_configs(schema: Schema, num_embeddings: Mapping[str, int]) -> list[EmbeddingBagConfig]:
+    """torchrec's description of every table, each named once, however many features share it."""
+    by_table: dict[str, list[FeatureSpec]] = {}
+    for feature in (*schema.side_features("request"), *schema.side_features("item")):
+        if embedded(feature):
+            by_table.setdefault(table_name(feature), []).append(feature)
+    return [
+        EmbeddingBagConfig(
+            name=table,
+            num_embeddings=num_embeddings[table],
+            embedding_dim=embedding_dim(schema, features[0]),
+            feature_names=[feature.name for feature in features],
+            pooling=PoolingType.SUM,
+        )
+        for table, features in by_table.items()
+    ]
+
+
+def embedding_dim(schema: Schema, feature: FeatureSpec) -> int:
+    """Width of the table that a feature reads."""
+    table = getattr(feature, "table", None)
+    own = schema.tables[table].embedding_dim if table else feature.embedding_dim
+    return own or schema.embedding_dim
+
+
+def _pools_mean(feature: FeatureSpec) -> bool:
+    return isinstance(feature, CategoricalListFeature) and feature.pooling == "mean"
