@@ -1,0 +1,89 @@
+"""Experts: networks of one shape that read the same input, computed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ranker.layers.mlp import Activation, build_activation
+
+# Shapes: B = rows, D = input width, E = experts, I and O = a layer's input and output width, H = expert output width
+
+
+class ExpertLinear(nn.Module):
+    """E linear layers side by side, each on its own input, as one batched product.
+
+    Every expert starts as `torch.nn.Linear` would start it: uniform within 1 / sqrt(input width).
+    """
+
+    def __init__(self, num_experts: int, input_dim: int, output_dim: int) -> None:
+        super().__init__()
+        bound = input_dim**-0.5
+        self.weight_EIO = nn.Parameter(torch.empty(num_experts, input_dim, output_dim).uniform_(-bound, bound))
+        self.bias_E1O = nn.Parameter(torch.empty(num_experts, 1, output_dim).uniform_(-bound, bound))
+
+    def forward(self, x_EBI: Tensor) -> Tensor:
+        """Map [E, B, I] to [E, B, O]."""
+        return torch.baddbmm(self.bias_E1O, x_EBI, self.weight_EIO)
+
+
+class Experts(nn.Module):
+    """E expert networks on one input: the first layer is one wide product, deeper ones are batched products.
+
+    Args:
+        num_experts: Experts E, at least 1.
+        input_dim: Width D of the input.
+        hidden_dims: Widths of every expert's layers, first to last; at least one.
+        activation: Name of the activation after every layer.
+        dropout: Share of activations zeroed while training, in [0, 1).
+
+    Attributes:
+        num_experts: Experts E.
+        output_dim: Width H of each expert's output.
+
+    Example:
+        >>> Experts(num_experts=3, input_dim=5, hidden_dims=(4, 2))(torch.zeros(7, 5)).shape
+        torch.Size([7, 3, 2])
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        input_dim: int,
+        hidden_dims: Sequence[int],
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        self.output_dim = hidden_dims[-1]
+        # All first layers read x, so E of them are one Linear; its default start depends on D alone, as theirs would.
+        self.first = nn.Linear(input_dim, num_experts * hidden_dims[0])
+        self.deeper = nn.ModuleList(
+            ExpertLinear(num_experts, in_dim, out_dim) for in_dim, out_dim in pairwise(hidden_dims)
+        )
+        self.activation = build_activation(activation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        """Map [B, D] to every expert's output, [B, E, H]."""
+        hidden: Tensor = self.dropout(self.activation(self.first(x_BD)))
+        hidden_EBH: Tensor = hidden.unflatten(1, [self.num_experts, -1]).transpose(0, 1)
+        for layer in self.deeper:
+            hidden_EBH = self.dropout(self.activation(layer(hidden_EBH)))
+        return hidden_EBH.transpose(0, 1)
+
+
+class NoExperts(nn.Module):
+    """An empty group of experts, so that formulas over groups need no special case."""
+
+    def __init__(self, output_dim: int) -> None:
+        super().__init__()
+        self.output_dim = output_dim
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        """Map [B, D] to [B, 0, H]."""
+        return x_BD.new_zeros([x_BD.size(0), 0, self.output_dim])

@@ -1,0 +1,35 @@
+"""The softmax gate that mixes experts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Shapes: B = rows, D = width of the gate's input, E = experts, H = expert output width
+
+
+class Gate(nn.Module):
+    """Row-wise mixture of experts: softmax(W x) weighs the experts' outputs. W has no bias, as in the papers.
+
+    Args:
+        input_dim: Width D of what the gate reads.
+        num_experts: Experts E to choose from, at least 1.
+
+    Example:
+        >>> Gate(input_dim=5, num_experts=3)(torch.zeros(7, 5), torch.ones(7, 3, 2)).shape
+        torch.Size([7, 2])
+    """
+
+    def __init__(self, input_dim: int, num_experts: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(input_dim, num_experts, bias=False)
+
+    def weights(self, x_BD: Tensor) -> Tensor:
+        """Share of each expert per row, [B, E]: non-negative, each row sums to one."""
+        return torch.softmax(self.linear(x_BD), dim=-1)
+
+    def forward(self, x_BD: Tensor, experts_BEH: Tensor) -> Tensor:
+        """Mix [B, E, H] by what `x_BD` says, to [B, H]."""
+        # Under autocast the softmax is float32 while the experts are not.
+        gate_B1E = self.weights(x_BD).to(experts_BEH.dtype).unsqueeze(1)
+        return torch.bmm(gate_B1E, experts_BEH)[:, 0]

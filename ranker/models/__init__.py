@@ -1,0 +1,28 @@
+"""Multi-task architectures: from `x_BD` to one logit per task. They know no loss, optimizer, device or loop.
+
+A new one is a file with the class and its nested `Config`, one line in `ModelConfig`, and nothing else.
+
+Example:
+    >>> import torch
+    >>> model = MMoE.Config(num_experts=3).build(input_dim=5, task_names=("ctr", "cvr"))
+    >>> {task: tuple(logits_B.shape) for task, logits_B in model(torch.zeros(7, 5)).items()}
+    {'ctr': (7,), 'cvr': (7,)}
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ranker.models.base import NetworkConfig
+from ranker.models.mmoe import MMoE
+from ranker.models.ple import PLE
+from ranker.models.shared_bottom import SharedBottom
+from ranker.models.sharing import reached_by
+from ranker.models.single_task import SingleTask
+
+ModelConfig = Annotated[
+    SingleTask.Config | SharedBottom.Config | MMoE.Config | PLE.Config,
+    Field(discriminator="name"),
+]
+
+__all__ = ["PLE", "MMoE", "ModelConfig", "NetworkConfig", "SharedBottom", "SingleTask", "reached_by"]

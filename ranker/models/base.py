@@ -1,0 +1,36 @@
+"""What every architecture has in common: options, and one module per task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+from torch import nn
+
+from ranker.layers import Activation, Tower, Width
+from ranker.schema import FrozenConfig
+
+
+class NetworkConfig(FrozenConfig):
+    """Options that every architecture takes."""
+
+    tower_dims: tuple[Width, ...] = Field((64,), description="Hidden widths of each task's tower; empty: linear.")
+    activation: Activation = "relu"
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of activations zeroed after every hidden layer.")
+
+    def tower(self, input_dim: int) -> Tower:
+        """A new tower on a representation of that width."""
+        return Tower(input_dim, self.tower_dims, self.activation, self.dropout)
+
+
+def per_task(task_names: tuple[str, ...], build: Callable[[], nn.Module]) -> nn.ModuleDict:
+    """One new module per task, in the tasks' order.
+
+    The prefix in the keys lets a task be called `apply` or `type`, which are attributes of every module.
+
+    Raises:
+        ValueError: No task, or two of one name.
+    """
+    if not task_names or len(set(task_names)) != len(task_names):
+        raise ValueError(f"`task_names` must be unique and at least one, got {task_names}")
+    return nn.ModuleDict({f"task_{name}": build() for name in task_names})
