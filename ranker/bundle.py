@@ -1,0 +1,330 @@
+"""A bundle: one folder with all that serving needs, written and read by this one file so that the two cannot drift.
+
+model.pt          TorchScript: encoded tensors to raw task outputs
+encoder/          raw values to tensors
+schema.json       features, tasks, derived outputs
+calibration.json  raw task outputs to probabilities
+fusion.json       the policy that ranks until someone sets another
+metrics.json      what evaluation found
+golden.parquet    raw rows with the scores that training computed
+manifest.json     sha256 of every other file, and of itself; versions; data range
+"""
+
+# Shapes: R = requests, L = candidates
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from ranker.atomic import atomic_folder
+from ranker.calibration import Calibration
+from ranker.columns import Columns
+from ranker.encoding import Encoder, SideTensors
+from ranker.errors import BundleError, DataError, RankerError
+from ranker.fusion import FusionPolicy
+from ranker.manifest import (
+    FIX,
+    MANIFEST,
+    Manifest,
+    file_digest,
+    file_names,
+    load_json,
+    parse_json,
+    reasons,
+    verify_files,
+)
+from ranker.schema import Schema
+
+Floats = NDArray[np.float64]
+__all__ = ["GOLDEN_TOLERANCE", "Bundle", "Manifest", "write_bundle"]
+
+GOLDEN_TOLERANCE = 1e-5
+
+_DISTRIBUTION = "ranking-service"
+_SCORE_PREFIX = "score."
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle as read from disk: verified, and ready to score."""
+
+    path: Path
+    manifest: Manifest
+    schema: Schema
+    encoder: Encoder
+    calibration: Calibration
+    fusion: FusionPolicy
+    model: torch.jit.ScriptModule
+    metrics: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Bundle:
+        """Read a bundle, after verifying that every file is there, unchanged, and that they agree with each other.
+
+        Raises:
+            BundleError: Names the file and the fix.
+        """
+        folder = Path(path)
+        manifest = Manifest.load(folder)
+        verify_files(folder, manifest)
+        schema = load_json(folder / "schema.json", Schema)
+        calibration = load_json(folder / "calibration.json", Calibration)
+        fusion = load_json(folder / "fusion.json", FusionPolicy)
+        with _as_bundle_error(folder / "encoder"):
+            encoder = Encoder.load(folder / "encoder", schema)
+        with _as_bundle_error(folder / "calibration.json"):
+            calibration.validate_schema(schema)
+        with _as_bundle_error(folder / "fusion.json"):
+            fusion.validate_outputs(schema.output_names)
+        _agree(folder / "schema.json", schema.fingerprint, manifest.schema_fingerprint)
+        _agree(folder / "encoder", encoder.fingerprint, manifest.encoder_fingerprint)
+        metrics_path = folder / "metrics.json"
+        metrics = parse_json(metrics_path, metrics_path.read_bytes())
+        return cls(folder, manifest, schema, encoder, calibration, fusion, _load_graph(folder / "model.pt"), metrics)
+
+    def raw_outputs(
+        self, request: SideTensors, item: SideTensors, request_index_L: Tensor | None = None
+    ) -> dict[str, Floats]:
+        """What the model itself reports: logits of binary tasks, predictions of regression tasks.
+
+        Args:
+            request: User and context features of R requests.
+            item: Item features of L candidates.
+            request_index_L: Request of each candidate, int64. May be left out if there is one request, or one each.
+
+        Returns:
+            Raw outputs [L] by task.
+
+        Raises:
+            DataError: `request_index_L` is left out and cannot be guessed.
+        """
+        index_L = _request_index(request, item) if request_index_L is None else request_index_L
+        with torch.inference_mode():
+            outputs = self.model(*request, *item, index_L)
+        return {task: output_L.to(torch.float64).numpy() for task, output_L in outputs.items()}
+
+    def score(
+        self, request: SideTensors, item: SideTensors, request_index_L: Tensor | None = None
+    ) -> dict[str, Floats]:
+        """Calibrated outputs [L] by name, derived ones included; arguments and errors as `raw_outputs`."""
+        return self.calibration.apply(self.raw_outputs(request, item, request_index_L))
+
+    def score_rows(self, data: Columns) -> dict[str, Floats]:
+        """Calibrated outputs [L] by name of raw rows, each row a request of its own with one candidate.
+
+        Raises:
+            DataError: The rows do not fit the schema.
+        """
+        request, item = self.encoder.encode(data)
+        return self.score(request, item)
+
+    def golden(self) -> pa.Table:
+        """Raw feature columns of some real rows, and per output `score.<output>` as training computed it."""
+        return pq.read_table(self.path / "golden.parquet")
+
+    def verify_golden(self) -> float:
+        """Score the golden rows, raw values to calibrated outputs, and compare with what training computed.
+
+        Returns:
+            The largest difference, `|score - golden| / max(1, |golden|)`.
+
+        Raises:
+            BundleError: It is larger than the manifest's `golden_tolerance`, or the rows cannot be scored.
+        """
+        path, golden = self.path / "golden.parquet", self.golden()
+        try:
+            scores = self.score_rows(golden)
+        except (torch.jit.Error, RuntimeError, RankerError) as error:
+            raise BundleError(f"rows of '{path}' cannot be scored: {error}; export the model again") from error
+        largest = 0.0
+        for output in self.schema.output_names:
+            expected_L = _golden_scores(path, golden, output)
+            difference_L = np.abs(scores[output] - expected_L) / np.maximum(1.0, np.abs(expected_L))
+            # NaN compares false, so this refuses it as well.
+            agrees_L = difference_L <= self.manifest.golden_tolerance
+            if not agrees_L.all():
+                row = int(agrees_L.argmin())
+                raise BundleError(
+                    f"'{output}' of row {row} in '{path}' must be {expected_L[row]:.8g} "
+                    f"within {self.manifest.golden_tolerance:g}, the model gives {scores[output][row]:.8g}; "
+                    f"training and serving disagree: do not serve this bundle, {FIX}"
+                )
+            largest = max(largest, float(difference_L.max()))
+        return largest
+
+
+def write_bundle(
+    path: Path | str,
+    *,
+    graph: torch.jit.ScriptModule,
+    schema: Schema,
+    encoder: Encoder,
+    calibration: Calibration,
+    fusion: FusionPolicy,
+    metrics: Mapping[str, Any],
+    golden_rows: pa.Table,
+    golden_outputs: Mapping[str, NDArray[Any]],
+    data: Mapping[str, Any],
+    version: str,
+    golden_tolerance: float = GOLDEN_TOLERANCE,
+) -> Bundle:
+    """Write a bundle, read it back, and let it appear only if it reproduces the golden scores.
+
+    Args:
+        path: Folder to create. Until all is verified it goes by a hidden temporary name beside it.
+        graph: Scripted model in eval mode, as `Bundle.raw_outputs` calls it.
+        schema: Features, tasks, derived outputs.
+        encoder: Fitted encoder of that schema.
+        calibration: Maps of the tasks.
+        fusion: Default policy.
+        metrics: What evaluation found; anything JSON can say.
+        golden_rows: Up to some hundred raw rows, at least one; only feature columns are kept.
+        golden_outputs: What the trained model itself gives for these rows, calibrated, [rows] by output.
+        data: Where the training rows came from; anything JSON can say.
+        version: Name of the version, e.g. `ranker.registry.new_version()`.
+        golden_tolerance: Largest allowed difference from `golden_outputs`; relative where they exceed 1.
+
+    Returns:
+        The bundle, as read back from `path`.
+
+    Raises:
+        BundleError: The parts disagree, or `path` exists; nothing is left behind.
+    """
+    target = Path(path)
+    if graph.training:
+        raise BundleError(
+            "`graph` must be in eval mode, or dropout changes its scores; call `.eval()` before scripting"
+        )
+    golden = _golden_table(schema, golden_rows, golden_outputs)
+    try:
+        with atomic_folder(target) as folder:
+            encoder.save(folder / "encoder")
+            pq.write_table(golden, folder / "golden.parquet")
+            for name, part in (("schema", schema), ("calibration", calibration), ("fusion", fusion)):
+                (folder / f"{name}.json").write_text(part.model_dump_json(indent=2), encoding="utf-8")
+            (folder / "metrics.json").write_text(
+                json.dumps(_plain_json("metrics", metrics), indent=2), encoding="utf-8"
+            )
+            _save_graph(graph, folder / "model.pt")
+            Manifest(
+                version=version,
+                created_at=datetime.now(UTC),
+                schema_fingerprint=schema.fingerprint,
+                encoder_fingerprint=encoder.fingerprint,
+                files={name: file_digest(folder / name) for name in file_names(folder)},
+                data=_plain_json("data", data),
+                code_version=_code_version(),
+                torch_version=str(torch.__version__),
+                golden_tolerance=golden_tolerance,
+            ).save(folder)
+            bundle = Bundle.load(folder)
+            bundle.verify_golden()
+    except FileExistsError as error:
+        raise BundleError(f"`path` must not exist, got '{target}'; choose another, or remove it first") from error
+    except ValidationError as error:
+        raise BundleError(f"manifest of '{target}': {reasons(error)}") from error
+    return replace(bundle, path=target)
+
+
+def _agree(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise BundleError(f"fingerprint of '{path}' must be {expected} by {MANIFEST}, got {found}; {FIX}")
+
+
+@contextmanager
+def _as_bundle_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RankerError as error:
+        raise BundleError(f"'{path}': {error}; {FIX}") from error
+
+
+def _plain_json(argument: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` as it will be read back."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"`{argument}` must be plain JSON: {error}; write null for what is not a number") from error
+    return plain
+
+
+def _golden_table(schema: Schema, rows: pa.Table, outputs: Mapping[str, NDArray[Any]]) -> pa.Table:
+    if rows.num_rows == 0:
+        raise BundleError("`golden_rows` must hold at least one row, got none; pass rows of the test set")
+    if missing := [column for column in schema.feature_columns if column not in rows.column_names]:
+        raise BundleError(f"`golden_rows` must hold every feature column, {missing} absent; got {rows.column_names}")
+    if set(outputs) != set(schema.output_names):
+        raise BundleError(f"`golden_outputs` must hold exactly {list(schema.output_names)}, got {sorted(outputs)}")
+    table = rows.select(list(schema.feature_columns))
+    for output in schema.output_names:
+        score_L = np.asarray(outputs[output], dtype=np.float64)
+        if score_L.shape != (rows.num_rows,) or not np.isfinite(score_L).all():
+            raise BundleError(
+                f"`golden_outputs` of '{output}' must be {rows.num_rows} finite numbers, one per row, "
+                f"got shape {score_L.shape} with {np.count_nonzero(~np.isfinite(score_L))} not finite"
+            )
+        table = table.append_column(_SCORE_PREFIX + output, pa.array(score_L))
+    return table
+
+
+def _golden_scores(path: Path, golden: pa.Table, output: str) -> Floats:
+    if (name := _SCORE_PREFIX + output) not in golden.column_names:
+        raise BundleError(f"'{path}' lacks the column '{name}'; {FIX}")
+    return np.asarray(golden.column(name).to_numpy(), dtype=np.float64)
+
+
+def _request_index(request: SideTensors, item: SideTensors) -> Tensor:
+    num_requests, num_candidates = request.numeric_BN.shape[0], item.numeric_BN.shape[0]
+    if num_requests == num_candidates:
+        return torch.arange(num_candidates)
+    if num_requests == 1:
+        return torch.zeros(num_candidates, dtype=torch.int64)
+    raise DataError(
+        f"`request_index_L` must be given for {num_requests} requests with {num_candidates} candidates: "
+        "it cannot be told which candidate belongs to which request"
+    )
+
+
+def _code_version() -> str:
+    try:
+        return metadata.version(_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "not installed"  # run from a checkout that was never installed
+
+
+@contextmanager
+def _torchscript() -> Iterator[None]:
+    """TorchScript is deprecated in favour of torch.export, which cannot yet say all that the graph says."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning)
+        yield
+
+
+def _save_graph(graph: torch.jit.ScriptModule, path: Path) -> None:
+    with _torchscript():
+        graph.save(str(path))
+
+
+def _load_graph(path: Path) -> torch.jit.ScriptModule:
+    try:
+        with _torchscript():
+            graph: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        raise BundleError(f"'{path}' is no TorchScript model: {error}; {FIX}") from error
+    return graph
