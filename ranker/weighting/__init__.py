@@ -1,0 +1,43 @@
+"""Balancing methods: how much each task counts in the shared update.
+
+A method turns the losses of T tasks, or the Gram matrix of their gradients, into T weights. It never touches the model.
+A new one is a file with the class and its nested `Config`, and one line in `WeightingConfig`.
+
+Example:
+    >>> import torch
+    >>> pe_ltr = PELTR.Config(bounds={"cvr": 0.25}).build(task_names=("ctr", "cvr"))
+    >>> gradients_TP = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    >>> pe_ltr.weights(torch.tensor([0.2, 0.1]), gradients_TP @ gradients_TP.T)
+    tensor([0.7500, 0.2500], dtype=torch.float64)
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ranker.weighting.base import Weighting, WeightingOptions
+from ranker.weighting.gram import GramAverage, GramConfig
+from ranker.weighting.gram_based import GramOptions, GramWeighting
+from ranker.weighting.min_norm import factor, kkt_gap, min_norm
+from ranker.weighting.pe_ltr import PELTR
+from ranker.weighting.static import Static
+
+WeightingConfig = Annotated[
+    Static.Config | PELTR.Config,
+    Field(discriminator="name"),
+]
+
+__all__ = [
+    "PELTR",
+    "GramAverage",
+    "GramConfig",
+    "GramOptions",
+    "GramWeighting",
+    "Static",
+    "Weighting",
+    "WeightingConfig",
+    "WeightingOptions",
+    "factor",
+    "kkt_gap",
+    "min_norm",
+]
