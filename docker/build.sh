@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds both images and asks the server for a ranking, on a machine with neither a container engine nor a registry.
+#
+#   docker/build.sh [base|server|trainer|check]...     all of them by default
+#
+# Needs root, and Debian's buildah, debootstrap and curl (apt-get install buildah debootstrap curl).
+#   base     Debian with Python 3.11, under the name that the Dockerfiles start from; kept once made
+#   server   builds docker/server.Dockerfile
+#   trainer  builds docker/trainer.Dockerfile
+#   check    trains in the trainer, serves from the server, both as their own user, and compares the answers
+#
+# `chroot` isolation needs no engine, cgroups or network of its own: a step sees the host's network. pip inside the
+# build uses this machine's pip settings, whatever they are; see `pip_volumes`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+BASE=python:3.11-slim-bookworm
+PYTHON=${PYTHON:-python3.11}
+SERVER=localhost/ranking-service/server
+TRAINER=localhost/ranking-service/trainer
+WORK=$(mktemp -d)
+CLEAN_UP=(rm -rf "$WORK")
+trap '"${CLEAN_UP[@]}"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+base() {
+    if buildah inspect --type image "docker.io/library/$BASE" >/dev/null 2>&1; then
+        say "base: docker.io/library/$BASE is already here"
+        return
+    fi
+    say "base: Debian bookworm with Python 3.11, tagged docker.io/library/$BASE"
+    # python3-distutils by name: debootstrap does not follow the virtual package that python3.11-venv asks for.
+    debootstrap --variant=minbase --include=python3.11,python3.11-venv,python3-distutils,ca-certificates \
+        bookworm "$WORK/root" >"$WORK/debootstrap.log" || { tail -n 40 "$WORK/debootstrap.log"; exit 1; }
+    rm -rf "$WORK"/root/var/cache/apt/* "$WORK"/root/var/lib/apt/lists/*
+    local container
+    container=$(buildah from scratch)
+    buildah add --quiet "$container" "$WORK/root" /
+    buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --cmd python3.11 "$container"
+    buildah commit --quiet --rm "$container" "docker.io/library/$BASE"
+    rm -rf "$WORK/root"
+}
+
+# Prints one --volume for this machine's pip settings (its files and PIP_* variables, as one file), and one for every
+# file or folder that they name, at the same place: wheel folders, local indexes, certificates.
+pip_volumes() {
+    "$PYTHON" - "$WORK/pip.conf" <<'END'
+import ast, configparser, pathlib, subprocess, sys
+
+listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
+conf = configparser.RawConfigParser()
+for line in sorted(listed.stdout.splitlines(), key=lambda line: line.startswith(":env:")):  # variables win over files
+    name, value = line.split("=", 1)
+    section, key = name.replace(":env:", "global").split(".", 1)
+    conf.read_dict({section: {key: ast.literal_eval(value)}})
+target = pathlib.Path(sys.argv[1])
+with target.open("w") as file:
+    conf.write(file)
+
+folders = set()
+for word in {word for section in conf.sections() for value in conf[section].values() for word in value.split()}:
+    path = pathlib.Path(word.removeprefix("file://"))
+    if path.is_absolute() and path.exists():
+        folders.add(path.parent if word.startswith("file://") else path)  # a local index links to its siblings
+for source, place in [(target, "/etc/pip.conf"), *((folder, folder) for folder in sorted(folders))]:
+    print(f"--volume={source}:{place}:ro")
+END
+}
+
+build() { # build NAME IMAGE
+    say "$1: docker/$1.Dockerfile"
+    local volumes
+    mapfile -t volumes < <(pip_volumes)
+    buildah bud --isolation chroot --network host --format docker --pull-never --layers \
+        "${volumes[@]}" --file "docker/$1.Dockerfile" --tag "$2" .
+}
+
+base
+build server "$SERVER"
