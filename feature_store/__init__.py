@@ -1,0 +1,52 @@
+"""Features by entity id, written in bulk from Parquet and read many at once.
+
+    base.py         the contract of a store
+    embedded.py     LMDB files in a directory: nothing to install
+    redis.py        a Redis server
+    materialize.py  Parquet files into either
+
+Example:
+    >>> import asyncio, tempfile
+    >>> async def main(folder):
+    ...     async with parse_store(f"lmdb:{folder}").build() as store:
+    ...         await store.create_view(ViewSchema("item", (Column("price", "float"), Column("tags", "string_list"))))
+    ...         await store.put_many("item", [("i1", {"price": 9.5}, None), (7, {"tags": ["new"]}, None)])
+    ...         return await store.get_many("item", ["7", "i2", "i1"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = asyncio.run(main(folder))
+    >>> [row and row.values for row in rows]
+    [{'price': None, 'tags': ['new']}, None, {'price': 9.5, 'tags': None}]
+"""
+
+from feature_store.base import FeatureStore, Row
+from feature_store.config import StoreConfig, parse_store
+from feature_store.embedded import EmbeddedStore
+from feature_store.entity import EntityId
+from feature_store.errors import InvalidInput, InvalidRow, SchemaMismatch, StoreError, StoreUnavailable, UnknownView
+from feature_store.materialize import Materialized, Progress, materialize
+from feature_store.redis import RedisStore
+from feature_store.rows import FeatureRow
+from feature_store.view import Column, ViewSchema, ViewStats
+
+__all__ = [
+    "FeatureStore",
+    "EmbeddedStore",
+    "RedisStore",
+    "StoreConfig",
+    "parse_store",
+    "Column",
+    "ViewSchema",
+    "ViewStats",
+    "EntityId",
+    "FeatureRow",
+    "Row",
+    "materialize",
+    "Materialized",
+    "Progress",
+    "StoreError",
+    "StoreUnavailable",
+    "UnknownView",
+    "SchemaMismatch",
+    "InvalidRow",
+    "InvalidInput",
+]
