@@ -94,7 +94,8 @@ class Level(nn.Module):
         shared_output: bool,
     ) -> None:
         super().__init__()
-        self.task_names = task_names
+        # Sorted, so that a saved shared gate still fits its experts when a config lists the tasks in another order.
+        self.task_names = tuple(sorted(task_names))
         num_shared, num_specific = config.num_shared_experts, config.num_specific_experts
 
         def experts(num_experts: int) -> nn.Module:
@@ -103,8 +104,8 @@ class Level(nn.Module):
             return Experts(num_experts, input_dim, hidden_dims, config.activation, config.dropout)
 
         self.shared = experts(num_shared)
-        self.specific = per_task(task_names, lambda: experts(num_specific))
-        self.gates = per_task(task_names, lambda: Gate(input_dim, num_specific + num_shared))
+        self.specific = per_task(self.task_names, lambda: experts(num_specific))
+        self.gates = per_task(self.task_names, lambda: Gate(input_dim, num_specific + num_shared))
         self.shared_gate: Gate | None = None
         if shared_output and num_shared > 0:
             self.shared_gate = Gate(input_dim, num_specific * len(task_names) + num_shared)
