@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,37 +15,49 @@ import pyarrow.compute as pc
 from ranker.errors import DataError
 
 # What an encoder reads: columns by name, all of one length.
-Columns = pa.Table | pa.RecordBatch | pd.DataFrame | Mapping[str, Sequence[Any] | npt.NDArray[Any]]
+Columns: TypeAlias = pa.Table | pa.RecordBatch | pd.DataFrame | Mapping[str, Sequence[Any] | npt.NDArray[Any]]
+
+LARGEST = float(np.finfo(np.float32).max)  # model inputs are float32
+_NOT_CONVERTIBLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError)
+_NUMBER = (int, float, Decimal, np.integer, np.floating, np.bool_)
 
 
 class Lists(NamedTuple):
-    """A list column taken apart: the values of all rows in a row, and how many each row has."""
+    """A list column taken apart.
+
+    Attributes:
+        values: The values of all rows, one row after the other.
+        lengths: How many of `values` belong to each row.
+        missing: True where the list itself is null; such a row has no values.
+    """
 
     values: pa.Array
     lengths: npt.NDArray[np.int64]
     missing: npt.NDArray[np.bool_]
 
 
-def column(data: Columns, name: str) -> pa.Array:
-    """One column as an Arrow array.
+def column(data: Columns, name: str, *, numeric: bool = False) -> pa.Array:
+    """One column as an Arrow array. None, NaN and NA become null, except that Arrow's own NaN stays.
+
+    Args:
+        data: An Arrow table or record batch, a pandas frame, or a dict of columns.
+        name: The column wanted.
+        numeric: Numbers that have no common Arrow type (2**60 beside 0.5) become floats, and not text.
 
     Raises:
-        DataError: The column is not there, or its values have no common type.
+        DataError: The column is not there, is there twice, or holds what no column can hold.
     """
-    names = data.schema.names if isinstance(data, (pa.Table, pa.RecordBatch)) else list(data.keys())
-    if name not in names:
-        raise DataError(
-            f"column '{name}' is missing; there are {sorted(map(str, names))}; add it, or correct the schema"
-        )
-    if isinstance(data, pa.Table):
-        return data.column(name).combine_chunks()
-    if isinstance(data, pa.RecordBatch):
-        return data.column(name)
+    if isinstance(data, (pa.Table, pa.RecordBatch)):
+        places = data.schema.get_all_field_indices(name)
+        if len(places) != 1:
+            raise _not_one(name, len(places), data.schema.names)
+        return _whole(data.column(places[0]))
+    if name not in data:
+        raise _not_one(name, 0, list(data.keys()))
     values = data[name]
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return _mixed(name, list(values))
+    if isinstance(values, pd.DataFrame):
+        raise _not_one(name, values.shape[1], list(data.keys()))
+    return _array(name, values, numeric=numeric)
 
 
 def num_rows(data: Columns) -> int:
@@ -59,42 +72,64 @@ def num_rows(data: Columns) -> int:
 def text(name: str, array: pa.Array) -> pa.Array:
     """Categorical values as canonical text, so that 5, 5.0 and "5" are one value. Null and NaN are null.
 
+    Booleans are 1 and 0, dates are YYYY-MM-DD, strings stay as they are.
+
+    Returns:
+        Strings; dictionary-encoded if `array` is and that pays off. A dictionary holds no null.
+
     Raises:
-        DataError: The type has no sensible text, for example a list.
+        DataError: The type has no one text (a list, bytes, a point in time), or a value is infinite.
     """
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(array.indices, text(name, array.dictionary))
     if pa.types.is_string(kind):
         return array
-    if pa.types.is_floating(kind):
-        return _float_text(array)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise DataError(
-            f"column '{name}' must hold strings or integers, got {kind}; for lists use kind: categorical_list"
-        )
-    return array.cast(pa.string())
+    if pa.types.is_dictionary(kind):
+        return _dictionary_text(name, array)
+    if pa.types.is_boolean(kind):
+        return array.cast(pa.uint8()).cast(pa.string())
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _fraction_text(name, array)
+    if pa.types.is_date64(kind):
+        return array.cast(pa.date32()).cast(pa.string())
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_date32(kind)
+        or pa.types.is_null(kind)
+    ):
+        return array.cast(pa.string())
+    raise DataError(
+        f"column '{name}' must hold strings, integers, booleans or dates, got {_sample(array)}; "
+        "convert it to strings, or declare lists as kind: categorical_list"
+    )
 
 
 def numbers(name: str, array: pa.Array) -> npt.NDArray[np.float64]:
-    """Numeric values as float64, NaN for null.
+    """Numeric values as float64, NaN for null; booleans are 1 and 0.
 
     Raises:
-        DataError: The column holds text or lists, or an infinite value.
+        DataError: The column holds something else than numbers, or a value that single precision cannot hold.
     """
     kind = array.type
     if pa.types.is_dictionary(kind):
         return numbers(name, array.dictionary_decode())
-    if pa.types.is_null(kind):
-        return np.full(len(array), np.nan)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind)):
-        sample = next((value for value in array.to_pylist() if value is not None), None)
-        raise DataError(f"column '{name}' must hold numbers, got {sample!r} ({kind}); convert it or make it categorical")
-    as_int = array.cast(pa.uint8()) if pa.types.is_boolean(kind) else array
-    values = np.asarray(as_int.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-    if np.isinf(values).any():
-        row = int(np.flatnonzero(np.isinf(values))[0])
-        raise DataError(f"column '{name}' must be finite, got {values[row]} in row {row}; use null for unknown")
+    if pa.types.is_boolean(kind):
+        array = array.cast(pa.uint8())
+    elif not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    ):
+        raise DataError(
+            f"column '{name}' must hold numbers, got {_sample(array)}; convert it, or declare it as kind: categorical"
+        )
+    values: npt.NDArray[np.float64] = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    too_large = np.abs(values) > LARGEST
+    if too_large.any():
+        row = int(too_large.argmax())
+        raise DataError(
+            f"column '{name}' must hold finite numbers up to {LARGEST:.1e}, got {values[row]} in row {row}; "
+            "use null for an unknown value"
+        )
     return values
 
 
@@ -105,43 +140,172 @@ def lists(name: str, array: pa.Array, max_length: int) -> Lists:
         DataError: The column holds something else than lists.
     """
     if pa.types.is_null(array.type):
-        return Lists(pa.array([], pa.string()), np.zeros(len(array), np.int64), np.ones(len(array), bool))
-    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
-        raise DataError(f"column '{name}' must hold lists, got {array.type}; for single values use kind: categorical")
-    missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=bool)
-    offsets = array.offsets.to_numpy().astype(np.int64)
-    ends = np.where(missing, offsets[:-1], offsets[1:])
-    starts = np.maximum(offsets[:-1], ends - max_length)
+        return Lists(pa.array([], pa.string()), np.zeros(len(array), np.int64), np.ones(len(array), np.bool_))
+    first, ends = _bounds(name, array)
+    missing = np.zeros(len(array), np.bool_)
+    if array.null_count:
+        missing = array.is_null().to_numpy(zero_copy_only=False)
+        ends = np.where(missing, first, ends)  # a null may span values nobody should see
+    starts = np.maximum(first, ends - max_length)
     lengths = ends - starts
-    return Lists(array.values.take(pa.array(_ranges(starts, lengths))), lengths, missing)
+    return Lists(_gather(array.values, starts, ends, lengths), lengths, missing)
 
 
-def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`arange(start, start + length)` of every row, one after the other."""
+def _bounds(name: str, array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where each list begins and ends in `array.values`."""
+    kind = array.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        offsets = array.offsets.to_numpy().astype(np.int64, copy=False)
+        return offsets[:-1], offsets[1:]
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        starts = array.offsets.to_numpy().astype(np.int64, copy=False)
+        return starts, starts + array.sizes.to_numpy()
+    if pa.types.is_fixed_size_list(kind):
+        starts = (np.arange(len(array), dtype=np.int64) + array.offset) * kind.list_size
+        return starts, starts + kind.list_size
+    raise DataError(
+        f"column '{name}' must hold lists, got {_sample(array)}; declare single values as kind: categorical"
+    )
+
+
+def _gather(
+    values: pa.Array, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> pa.Array:
+    """The values between `starts` and `ends` of every row, one row after the other."""
+    if len(starts) and (starts[1:] == ends[:-1]).all():
+        return values.slice(int(starts[0]), int(ends[-1] - starts[0]))
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
+    return values.take(pa.array(np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)))
 
 
-def _float_text(array: pa.Array) -> pa.Array:
-    values = array.cast(pa.float64())
-    values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
-    whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
-    as_int = pc.if_else(whole, values, pa.scalar(None, pa.float64())).cast(pa.int64())
-    return pc.coalesce(as_int.cast(pa.string()), values.cast(pa.string()))
+def _dictionary_text(name: str, array: pa.Array) -> pa.Array:
+    if len(array.dictionary) > len(array):  # a batch of a long column carries the whole column's dictionary
+        return text(name, array.dictionary_decode())
+    words = text(name, array.dictionary)
+    encoded = pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
+    return encoded.dictionary_decode() if words.null_count else encoded
+
+
+def _fraction_text(name: str, array: pa.Array) -> pa.Array:
+    """Text of floats and decimals: whole numbers as integers are written, others as the shortest exact float."""
+    if pa.types.is_decimal(array.type):
+        if array.type.scale <= 0:
+            return array.cast(pa.decimal256(76, 0)).cast(pa.string())
+        as_float = array.cast(pa.float64())
+    else:
+        if pc.any(pc.is_inf(array)).as_py():
+            raise DataError(f"column '{name}' must hold finite numbers, got inf; use null for an unknown value")
+        array = as_float = pc.if_else(pc.is_nan(array), None, array)
+    whole = pc.and_(pc.equal(array, pc.floor(array)), pc.less(pc.abs(as_float.cast(pa.float64())), 2.0**63))
+    as_int = pc.if_else(whole, array, None).cast(pa.int64())
+    return pc.coalesce(as_int.cast(pa.string()), as_float.cast(pa.string()))
+
+
+def _whole(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _array(name: str, values: Any, *, numeric: bool = False) -> pa.Array:
+    """Python, NumPy or pandas values as Arrow."""
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return _whole(values)
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+        raise DataError(f"column '{name}' must be a sequence with one value per row, got {values!r}; put it in a list")
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        values = list(values)
+    try:
+        return pa.array(values, from_pandas=True)
+    except _NOT_CONVERTIBLE:
+        values = [None if _is_missing(value) else value for value in values]
+    if numeric and all(value is None or isinstance(value, _NUMBER) for value in values):
+        return pa.array([None if value is None else _as_float(value) for value in values], pa.float64())
+    if any(isinstance(value, (list, tuple, np.ndarray)) for value in values):
+        return _mixed_lists(name, values)
+    return _mixed(name, values)
 
 
 def _mixed(name: str, values: list[Any]) -> pa.Array:
-    """Strings beside numbers, as a request may bring them: fine for a categorical column, one value at a time."""
+    """Strings beside numbers, as a request may bring them: text, made type by type so that no value changes another."""
+    texts = np.full(len(values), None, dtype=object)
+    for kind in {type(value) for value in values if value is not None}:
+        places = [place for place, value in enumerate(values) if type(value) is kind]
+        texts[places] = _texts(name, [values[place] for place in places])
+    return pa.array(texts, pa.string())
+
+
+def _texts(name: str, values: list[Any]) -> list[str | None]:
+    """Canonical text of values of one Python type."""
+    if isinstance(values[0], int) and not isinstance(values[0], bool):
+        if all(-(2**63) <= value < 2**64 for value in values):
+            return [str(value) for value in values]
+    else:
+        try:
+            texts: list[str | None] = text(name, pa.array(values, from_pandas=True)).to_pylist()
+        except _NOT_CONVERTIBLE:
+            pass
+        else:
+            return texts
+    raise DataError(
+        f"column '{name}' must hold text, numbers of at most 64 bits, booleans or dates, got {_first_bad(values)!r} "
+        f"({type(values[0]).__name__}); convert it to a valid string"
+    )
+
+
+def _first_bad(values: list[Any]) -> Any:
     for value in values:
-        if value is not None and not isinstance(value, (str, int, float)):
-            raise DataError(f"column '{name}' must hold values of one type, got {value!r} beside others")
-    return pa.array([_plain_text(value) for value in values], pa.string())
+        try:
+            pa.array([value])
+        except _NOT_CONVERTIBLE:
+            return value
+    return values[0]
 
 
-def _plain_text(value: str | int | float | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    result: str | None = text("", pa.array([value]))[0].as_py()
-    return result
+def _mixed_lists(name: str, values: list[Any]) -> pa.Array:
+    """Lists whose values have several types."""
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, (list, tuple, np.ndarray)):
+            raise DataError(
+                f"column '{name}' must hold lists in every row, got {value!r} in row {row}; put it in a list"
+            )
+    flat = [value for row in values if row is not None for value in row]
+    offsets = np.cumsum([0] + [0 if row is None else len(row) for row in values])
+    missing = pa.array([row is None for row in values])
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), _array(name, flat), mask=missing)
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, (float, np.floating)) and value != value)
+    )
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 300 digits; refused with the other infinities
+        return float("inf")
+
+
+def _sample(array: pa.Array) -> str:
+    """The first value that is no number, with its place and type, for a message."""
+    for row, value in enumerate(array.to_pylist()):
+        if value is not None and not (isinstance(value, str) and _reads_as_number(value)):
+            return f"{value!r} in row {row} ({array.type})"
+    return f"values of type {array.type}"
+
+
+def _reads_as_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _not_one(name: str, times: int, names: Sequence[Any]) -> DataError:
+    if times:
+        return DataError(f"column '{name}' is there {times} times; keep one of them")
+    return DataError(f"column '{name}' is missing; there are {sorted(map(str, names))}; add it, or correct the schema")

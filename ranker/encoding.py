@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,13 +29,15 @@ from ranker.schema import (
     NumericFeature,
     Schema,
     Vocabulary,
-    embedded,
     table_name,
 )
 
 # Shapes: B = rows, E = embedded features of the side, N = plain numeric inputs of the side
 
 ModelSide = Literal["request", "item"]
+MODEL_SIDES: tuple[ModelSide, ...] = ("request", "item")
+Ids = npt.NDArray[np.int64]
+_NO_IDS = np.empty(0, np.int64)
 _NUMERIC_FILE = "numeric.json"
 _VOCABULARIES = "vocabularies"
 
@@ -67,7 +70,8 @@ class Encoder:
 
     Example:
         >>> schema = Schema.model_validate({
-        ...     "features": [{"name": "brand", "side": "item", "kind": "categorical", "encoding": {"kind": "vocabulary", "min_count": 1}}],
+        ...     "features": [{"name": "brand", "side": "item", "kind": "categorical",
+        ...                   "encoding": {"kind": "vocabulary", "min_count": 1}}],
         ...     "tasks": [{"name": "ctr", "label": "click"}]})
         >>> encoder = Encoder.fit(schema, [pa.table({"brand": ["a", "b", "a"]})])
         >>> encoder.encode_side({"brand": ["b", None, "new", "a"]}, "item").ids
@@ -84,24 +88,39 @@ class Encoder:
         self.vocabularies = dict(vocabularies)
         self.numeric_maps = dict(numeric_maps)
         self._id_maps: dict[str, IdMap] = {**_hash_maps(schema), **self.vocabularies}
+        self._features = {side: schema.side_features(side) for side in MODEL_SIDES}
 
     @classmethod
-    def fit(cls, schema: Schema, batches: Iterable[pa.Table | pa.RecordBatch]) -> Encoder:
+    def fit(cls, schema: Schema, batches: Iterable[Columns]) -> Encoder:
         """Learn vocabularies and numeric statistics in one pass over training rows.
 
         Raises:
             DataError: A column is missing, of the wrong type, or null in every row.
         """
-        counts, stats = _observe(schema, batches)
-        vocabularies = {table: VocabularyMap(seen.vocabulary(_vocabulary(schema, table))) for table, seen in counts.items()}
-        return cls(schema, vocabularies, {name: seen.build() for name, seen in stats.items()})
+        seen = _Seen(schema)
+        for batch in batches:
+            seen.add(batch)
+        seen.refuse_null_columns()
+        vocabularies = {table: VocabularyMap(counts.vocabulary(spec)) for table, (spec, counts) in seen.counts.items()}
+        return cls(schema, vocabularies, {name: stats.build() for name, stats in seen.stats.items()})
 
-    def extend(self, batches: Iterable[pa.Table | pa.RecordBatch]) -> Encoder:
-        """An encoder that also knows the new values of `batches`; every id given so far stays as it is."""
-        counts, _ = _observe(self.schema, batches)
+    def extend(self, batches: Iterable[Columns]) -> Encoder:
+        """An encoder that also knows the new values of `batches`; every id given so far stays as it is.
+
+        A new value needs `min_count` rows in `batches`; `max_size` bounds old and new values together. Numeric
+        statistics stay, so that the model goes on reading the scale it was trained on.
+
+        Raises:
+            DataError: A column is missing or of the wrong type.
+        """
+        seen = _Seen(self.schema)
+        for batch in batches:
+            seen.add(batch)
         vocabularies = {
-            table: self.vocabularies[table].extended(seen.vocabulary(_vocabulary(self.schema, table)))
-            for table, seen in counts.items()
+            table: self.vocabularies[table].extended(
+                counts.vocabulary(Vocabulary(min_count=spec.min_count)), spec.max_size
+            )
+            for table, (spec, counts) in seen.counts.items()
         }
         return Encoder(self.schema, vocabularies, self.numeric_maps)
 
@@ -119,22 +138,25 @@ class Encoder:
         Raises:
             DataError: A column is missing or of the wrong type; names the column, the value and the fix.
         """
-        rows = raw.num_rows(data)
-        ids: list[npt.NDArray[np.int64]] = []
-        lengths: list[npt.NDArray[np.int64]] = []
-        numeric: list[npt.NDArray[np.float64]] = []
-        for feature in self.schema.side_features(side):
-            array = raw.column(data, feature.column)
-            if embedded(feature):
-                feature_ids, feature_lengths = self._embed(feature, array)
-                ids.append(feature_ids)
-                lengths.append(feature_lengths)
+        features = self._features[side]
+        arrays = [raw.column(data, f.column, numeric=isinstance(f, NumericFeature)) for f in features]
+        num_rows = _common_length(features, arrays) if arrays else raw.num_rows(data)
+        bags: list[tuple[Ids, Ids]] = []
+        numeric: list[npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = []
+        for feature, array in zip(features, arrays, strict=True):
+            if not isinstance(feature, NumericFeature):
+                bags.append(self._look_up(feature, array))
+                continue
+            values = raw.numbers(feature.column, array)
+            if feature.bucketized:
+                bags.append((self.numeric_maps[feature.name].rows(feature, values), np.ones(num_rows, np.int64)))
             else:
-                numeric.extend(self._numeric(feature, array))
+                numeric.append(self.numeric_maps[feature.name].values(feature, values))
+                numeric.extend([np.isnan(values)] if feature.missing_indicator else [])
         return SideTensors(
-            torch.from_numpy(np.concatenate(ids) if ids else np.empty(0, np.int64)),
-            torch.from_numpy(np.concatenate(lengths) if lengths else np.empty(0, np.int64)),
-            torch.from_numpy(np.stack(numeric, axis=1).astype(np.float32) if numeric else np.empty((rows, 0), np.float32)),
+            torch.from_numpy(np.concatenate([_NO_IDS, *(ids for ids, _ in bags)])),
+            torch.from_numpy(np.concatenate([_NO_IDS, *(lengths for _, lengths in bags)])),
+            torch.from_numpy(_columns(numeric, num_rows)),
         )
 
     @property
@@ -146,7 +168,7 @@ class Encoder:
                 sizes[feature.name] = self.numeric_maps[feature.name].num_rows
         return sizes
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change whenever any value could be encoded differently."""
         parts = [self.schema.fingerprint, self._numeric_json().decode()]
@@ -168,39 +190,28 @@ class Encoder:
             DataError: A file is missing or unreadable.
         """
         try:
-            vocabularies = {
-                table: VocabularyMap(
-                    pq.read_table(folder / _VOCABULARIES / f"{table}.parquet").column("value").combine_chunks()
-                )
-                for table in _vocabulary_tables(schema)
-            }
             numeric_maps = _NUMERIC_MAPS.validate_json((folder / _NUMERIC_FILE).read_bytes())
-        except (OSError, pa.ArrowInvalid, KeyError, ValueError) as exc:
+            vocabularies = {table: _read_vocabulary(folder, table) for table in _vocabulary_tables(schema)}
+        except (OSError, pa.ArrowException, KeyError, ValueError) as exc:
             raise DataError(f"encoder in '{folder}' cannot be read: {exc}; restore it from a published bundle") from exc
+        if wrong := numeric_maps.keys() ^ {f.name for f in schema.features if isinstance(f, NumericFeature)}:
+            raise DataError(
+                f"encoder in '{folder}' must have the numeric features of its schema, they differ in {sorted(wrong)}; "
+                "load it with the schema it was fitted on"
+            )
         return cls(schema, vocabularies, numeric_maps)
 
-    def _embed(self, feature: FeatureSpec, array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Ids and bag lengths of one embedded feature."""
-        if isinstance(feature, NumericFeature):
-            ids = self.numeric_maps[feature.name].rows(feature, raw.numbers(feature.column, array))
-            return ids, np.ones(len(ids), np.int64)
+    def _look_up(self, feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> tuple[Ids, Ids]:
+        """Ids and bag lengths of one categorical feature."""
         id_map = self._id_maps[table_name(feature)]
         if isinstance(feature, CategoricalFeature):
-            ids = lookup(raw.text(feature.column, array), id_map)
-            return ids, np.ones(len(ids), np.int64)
+            return lookup(raw.text(feature.column, array), id_map), np.ones(len(array), np.int64)
         values, lengths, missing = raw.lists(feature.column, array, feature.max_length)
         ids = lookup(raw.text(feature.column, values), id_map)
         if missing.any():  # a missing list is one missing value; an empty list is no value
             ids = np.insert(ids, (np.cumsum(lengths) - lengths)[missing], MISSING_ID)
             lengths = np.where(missing, 1, lengths)
         return ids, lengths
-
-    def _numeric(self, feature: FeatureSpec, array: pa.Array) -> list[npt.NDArray[np.float64]]:
-        """The model inputs of one plain numeric feature: its value, then its missing indicator."""
-        assert isinstance(feature, NumericFeature)
-        values = raw.numbers(feature.column, array)
-        inputs = [self.numeric_maps[feature.name].values(feature, values)]
-        return [*inputs, np.isnan(values).astype(np.float64)] if feature.missing_indicator else inputs
 
     def _numeric_json(self) -> bytes:
         return _NUMERIC_MAPS.dump_json(dict(sorted(self.numeric_maps.items())), indent=1)
@@ -209,65 +220,95 @@ class Encoder:
 _NUMERIC_MAPS = TypeAdapter(dict[str, NumericMap])
 
 
+def _read_vocabulary(folder: Path, table: str) -> VocabularyMap:
+    # ParquetFile, since read_table would take "key=value" folders above the file for columns
+    with pq.ParquetFile(folder / _VOCABULARIES / f"{table}.parquet") as file:
+        values = file.read().column("value").combine_chunks()
+    if values.type != pa.string() or values.null_count:
+        raise ValueError(f"vocabulary '{table}' must hold strings without null, got {values.type}")
+    return VocabularyMap(values)
+
+
 def num_numeric_inputs(schema: Schema, side: ModelSide) -> int:
     """Columns of `SideTensors.numeric_BN` for one side."""
     plain = [f for f in schema.side_features(side) if isinstance(f, NumericFeature) and not f.bucketized]
     return sum(1 + feature.missing_indicator for feature in plain)
 
 
-def _observe(
-    schema: Schema, batches: Iterable[pa.Table | pa.RecordBatch]
-) -> tuple[dict[str, ValueCounts], dict[str, NumericStats]]:
-    """Value counts per vocabulary table and statistics per numeric feature, in one pass."""
-    counts = {table: ValueCounts() for table in _vocabulary_tables(schema)}
-    stats = {f.name: NumericStats(f) for f in schema.features if isinstance(f, NumericFeature)}
-    seen = {feature.name: False for feature in schema.features}
-    for batch in batches:
-        for feature in schema.features:
-            array = raw.column(batch, feature.column)
-            seen[feature.name] |= array.null_count < len(array)
+class _Seen:
+    """Value counts per vocabulary table and statistics per numeric feature, over a stream of batches."""
+
+    def __init__(self, schema: Schema) -> None:
+        specs = _encodings(schema).items()
+        self.counts = {table: (spec, ValueCounts()) for table, spec in specs if isinstance(spec, Vocabulary)}
+        self.stats = {f.name: NumericStats(f) for f in schema.features if isinstance(f, NumericFeature)}
+        self._features = schema.features
+        self._num_rows = 0
+        self._all_null = {feature.name for feature in schema.features}
+
+    def add(self, batch: Columns) -> None:
+        """Take in one batch."""
+        self._num_rows += raw.num_rows(batch)
+        for feature in self._features:
+            array = raw.column(batch, feature.column, numeric=isinstance(feature, NumericFeature))
             if isinstance(feature, NumericFeature):
-                stats[feature.name].add(raw.numbers(feature.column, array))
-            elif table_name(feature) in counts:
-                counts[table_name(feature)].add(_values(feature, array))
-    _refuse_null_columns(schema, seen)
-    return counts, stats
+                self.stats[feature.name].add(raw.numbers(feature.column, array))
+                has_values = not self.stats[feature.name].empty
+            else:
+                values = _values(feature, array)
+                if table_name(feature) in self.counts:
+                    self.counts[table_name(feature)][1].add(values)
+                has_values = values.null_count < len(values)
+            if has_values:
+                self._all_null.discard(feature.name)
+
+    def refuse_null_columns(self) -> None:
+        """Refuse data from which some feature could learn nothing."""
+        if not self._num_rows:
+            raise DataError("training data must have at least one row, got none; check the path and the filters")
+        for feature in self._features:
+            if feature.name in self._all_null:
+                raise DataError(
+                    f"column '{feature.column}' of feature '{feature.name}' holds no value in any training row; "
+                    "fill it, or remove the feature from the schema"
+                )
 
 
-def _values(feature: FeatureSpec, array: pa.Array) -> pa.Array:
+def _values(feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> pa.Array:
     if isinstance(feature, CategoricalListFeature):
         array = raw.lists(feature.column, array, feature.max_length).values
     return raw.text(feature.column, array)
 
 
-def _refuse_null_columns(schema: Schema, seen: Mapping[str, bool]) -> None:
-    for feature in schema.features:
-        if not seen[feature.name]:
+def _common_length(features: tuple[FeatureSpec, ...], arrays: list[pa.Array]) -> int:
+    for feature, array in zip(features, arrays, strict=True):
+        if len(array) != len(arrays[0]):
             raise DataError(
-                f"column '{feature.column}' of feature '{feature.name}' is null in every training row; "
-                "fill it, or remove the feature from the schema"
+                f"columns must be of one length, got {len(arrays[0])} rows in '{features[0].column}' and {len(array)} "
+                f"in '{feature.column}'; fill up with null"
             )
+    return len(arrays[0])
+
+
+def _columns(
+    inputs: Sequence[npt.NDArray[np.float64] | npt.NDArray[np.bool_]], num_rows: int
+) -> npt.NDArray[np.float32]:
+    """Model inputs side by side, [num_rows, len(inputs)]."""
+    result = np.empty((num_rows, len(inputs)), np.float32)
+    for place, values in enumerate(inputs):
+        result[:, place] = values
+    return result
 
 
 def _vocabulary_tables(schema: Schema) -> list[str]:
-    return [table for table, encoding in _encodings(schema).items() if not isinstance(encoding, Hashing)]
-
-
-def _vocabulary(schema: Schema, table: str) -> Vocabulary:
-    encoding = _encodings(schema)[table]
-    assert isinstance(encoding, Vocabulary)
-    return encoding
+    return [table for table, spec in _encodings(schema).items() if isinstance(spec, Vocabulary)]
 
 
 def _hash_maps(schema: Schema) -> dict[str, IdMap]:
-    return {t: HashMap(encoding.num_buckets) for t, encoding in _encodings(schema).items() if isinstance(encoding, Hashing)}
+    return {table: HashMap(spec.num_buckets) for table, spec in _encodings(schema).items() if isinstance(spec, Hashing)}
 
 
 def _encodings(schema: Schema) -> dict[str, Vocabulary | Hashing]:
     """How the values of every categorical table become rows."""
-    own = {
-        feature.name: feature.encoding
-        for feature in schema.features
-        if not isinstance(feature, NumericFeature) and feature.table is None
-    }
+    own = {f.name: f.encoding for f in schema.features if not isinstance(f, NumericFeature) and f.table is None}
     return {**own, **{name: spec.encoding for name, spec in schema.tables.items()}}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from ranker.id_maps import MISSING_ID, NUM_RESERVED
 from ranker.schema import FrozenConfig, NumericFeature
@@ -12,78 +14,119 @@ from ranker.schema import FrozenConfig, NumericFeature
 Floats = npt.NDArray[np.float64]
 NUM_QUANTILES = 257  # grid points of `quantile`: steps of 0.4 % of the rows
 SAMPLE_SIZE = 200_000  # values kept to estimate quantiles
+_BLOCK_SIZE = 65_536  # values taken in at once, however they were batched
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class NumericMap(FrozenConfig):
     """What `standardize`, `quantile` and `bucketize` learnt from training rows."""
 
-    mean: float = 0.0
-    std: float = Field(1.0, gt=0)
-    grid: tuple[float, ...] = Field((), description="Quantile grid, or bucket boundaries; ascending.")
+    mean: FiniteFloat = 0.0
+    std: FiniteFloat = Field(1.0, gt=0)
+    grid: tuple[FiniteFloat, ...] = Field((), description="Quantile grid, or bucket boundaries; ascending.")
 
     def values(self, feature: NumericFeature, raw: Floats) -> Floats:
-        """Model input of each value; 0 where missing. For features that are not bucketized."""
-        scaled = self._scaled(feature, raw)
-        return np.where(np.isnan(scaled), 0.0, scaled)
+        """Model input of each value, within float32's range; 0 where missing. For features that are not bucketized."""
+        values = log1p(raw) if "log1p" in feature.transforms else raw
+        if "standardize" in feature.transforms:
+            # A nearly constant column may have so small a deviation that an outlier leaves float32's range
+            values = np.clip((values - self.mean) / self.std, -_LARGEST, _LARGEST)
+        if "quantile" in feature.transforms:
+            values = np.interp(values, self._grid, self._ranks)
+        return np.where(np.isnan(values), 0.0, values)
 
     def rows(self, feature: NumericFeature, raw: Floats) -> npt.NDArray[np.int64]:
         """Bucket row of each value, the missing row for NaN. For bucketized features."""
         values = log1p(raw) if "log1p" in feature.transforms else raw
-        buckets = np.searchsorted(np.asarray(self.grid), values, side="right") + NUM_RESERVED
-        return np.where(np.isnan(values), MISSING_ID, buckets).astype(np.int64)
+        buckets = np.searchsorted(self._grid, values, side="right") + NUM_RESERVED
+        return np.where(np.isnan(values), MISSING_ID, buckets)
 
     @property
     def num_rows(self) -> int:
         """Rows of the bucket table, the reserved ones included."""
         return len(self.grid) + 1 + NUM_RESERVED
 
-    def _scaled(self, feature: NumericFeature, raw: Floats) -> Floats:
-        values = log1p(raw) if "log1p" in feature.transforms else raw
-        if "standardize" in feature.transforms:
-            return (values - self.mean) / self.std
-        if "quantile" in feature.transforms:
-            grid = np.asarray(self.grid)
-            return np.interp(values, grid, np.linspace(0.0, 1.0, len(grid)))
-        return values
+    @cached_property
+    def _grid(self) -> Floats:
+        return np.asarray(self.grid, dtype=np.float64)
+
+    @cached_property
+    def _ranks(self) -> Floats:
+        return np.linspace(0.0, 1.0, len(self.grid))
 
 
 class NumericStats:
-    """Moments and a uniform sample of a column, over a stream of batches."""
+    """Moments and a uniform sample of a column, over a stream of batches.
+
+    The result depends on the values and their order, to the last bit, and not on how they were cut into batches.
+    """
 
     def __init__(self, feature: NumericFeature) -> None:
         self._feature = feature
         self._count, self._mean, self._m2 = 0, 0.0, 0.0
+        self._pending: list[Floats] = []
+        self._num_pending = 0
         self._random = np.random.default_rng(0)
         self._sample, self._keys = np.empty(0), np.empty(0)
 
     def add(self, raw: Floats) -> None:
         """Take in one batch; NaN is skipped."""
         values = raw[~np.isnan(raw)]
-        if not len(values):
-            return
-        values = log1p(values) if "log1p" in self._feature.transforms else values
+        self._pending.append(values)
+        self._num_pending += len(values)
+        if self._num_pending >= _BLOCK_SIZE:
+            pending = np.concatenate(self._pending)
+            whole = len(pending) - len(pending) % _BLOCK_SIZE
+            for start in range(0, whole, _BLOCK_SIZE):
+                self._take(pending[start : start + _BLOCK_SIZE])
+            self._pending, self._num_pending = [pending[whole:]], len(pending) - whole
+
+    @property
+    def empty(self) -> bool:
+        """Whether no value was seen at all."""
+        return self._count + self._num_pending == 0
+
+    def build(self) -> NumericMap:
+        """The map that these statistics make; call it once, after the last batch.
+
+        Raises:
+            ValueError: No value was seen.
+        """
+        if self.empty:
+            raise ValueError(f"statistics of feature '{self._feature.name}' must see at least one value, got none")
+        if self._num_pending:
+            self._take(np.concatenate(self._pending))
+            self._pending, self._num_pending = [], 0
+        return NumericMap(mean=self._mean, std=self._std(), grid=self._grid())
+
+    def _take(self, values: Floats) -> None:
+        if "log1p" in self._feature.transforms:
+            values = log1p(values)
         total = self._count + len(values)
         delta = float(values.mean()) - self._mean  # merging of moments: Chan, Golub and LeVeque, 1979
         self._m2 += float(((values - values.mean()) ** 2).sum()) + delta**2 * self._count * len(values) / total
         self._mean += delta * len(values) / total
         self._count = total
-        self._keep(values)
+        if self._samples:
+            self._keep(values)
 
     @property
-    def empty(self) -> bool:
-        """Whether no value was seen at all."""
-        return self._count == 0
+    def _samples(self) -> bool:
+        wanted = {"quantile", "bucketize"} & set(self._feature.transforms)
+        return bool(wanted) and self._feature.boundaries is None
 
-    def build(self) -> NumericMap:
-        """The map that these statistics make."""
-        std = float(np.sqrt(self._m2 / max(self._count, 1)))
-        return NumericMap(mean=self._mean, std=std if std > 0 else 1.0, grid=self._grid())
+    def _std(self) -> float:
+        """Standard deviation over all rows; 1 for a constant column, whose computed deviation is rounding error."""
+        std = float(np.sqrt(self._m2 / self._count))
+        rounding = abs(self._mean) * float(np.finfo(np.float64).eps) * self._count
+        return std if std > rounding else 1.0
 
     def _keep(self, values: Floats) -> None:
         """A uniform sample without replacement: the rows that drew the smallest random keys."""
-        values, keys = np.concatenate([self._sample, values]), np.concatenate([self._keys, self._random.random(len(values))])
+        keys = np.concatenate([self._keys, self._random.random(len(values))])
+        values = np.concatenate([self._sample, values])
         if len(values) > SAMPLE_SIZE:
-            kept = np.sort(np.argpartition(keys, SAMPLE_SIZE)[:SAMPLE_SIZE])
+            kept = np.argpartition(keys, SAMPLE_SIZE)[:SAMPLE_SIZE]
             values, keys = values[kept], keys[kept]
         self._sample, self._keys = values, keys
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Side = Literal["user", "item", "context"]
 Transform = Literal["log1p", "standardize", "quantile", "bucketize"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+ColumnName = Annotated[str, Field(min_length=1)]
 
 REQUEST_SIDES: tuple[Side, ...] = ("user", "context")
 
@@ -49,7 +49,7 @@ class TableSpec(FrozenConfig):
 class _Feature(FrozenConfig):
     name: Name
     side: Side
-    source: str | None = Field(None, description="Column that holds the raw value; null: the feature's name.")
+    source: ColumnName | None = Field(None, description="Column that holds the raw value; null: the feature's name.")
 
     @property
     def column(self) -> str:
@@ -57,22 +57,34 @@ class _Feature(FrozenConfig):
         return self.source or self.name
 
 
-class CategoricalFeature(_Feature):
-    """One string, integer or boolean per row, looked up in an embedding table."""
+class _LookedUp(_Feature):
+    table: Name | None = Field(None, description="Shared table; null: a table of its own, named as the feature.")
+    encoding: Encoding = Field(Vocabulary(), description="Of the feature's own table.")
+    embedding_dim: int | None = Field(None, ge=1, description="Columns of its own table; null takes the schema's.")
+
+    @model_validator(mode="after")
+    def _leave_shared_table_alone(self) -> Self:
+        for key, value, default in (
+            ("encoding", self.encoding, Vocabulary()),
+            ("embedding_dim", self.embedding_dim, None),
+        ):
+            if self.table is not None and value != default:
+                raise ValueError(
+                    f"`{key}` of feature '{self.name}' must be set in `tables.{self.table}`, the table that it shares"
+                )
+        return self
+
+
+class CategoricalFeature(_LookedUp):
+    """One string, integer, boolean or date per row, looked up in an embedding table."""
 
     kind: Literal["categorical"] = "categorical"
-    table: Name | None = Field(None, description="Shared table; null: a table of its own, named as the feature.")
-    encoding: Encoding = Vocabulary()
-    embedding_dim: int | None = Field(None, ge=1)
 
 
-class CategoricalListFeature(_Feature):
+class CategoricalListFeature(_LookedUp):
     """A list of categorical values per row, pooled to one embedding. An empty list pools to zero."""
 
     kind: Literal["categorical_list"] = "categorical_list"
-    table: Name | None = Field(None, description="Shared table; null: a table of its own, named as the feature.")
-    encoding: Encoding = Vocabulary()
-    embedding_dim: int | None = Field(None, ge=1)
     pooling: Literal["mean", "sum"] = "mean"
     max_length: int = Field(50, ge=1, description="Longer lists keep their last values, the most recent by custom.")
 
@@ -88,7 +100,9 @@ class NumericFeature(_Feature):
     transforms: tuple[Transform, ...] = ("standardize",)
     missing_indicator: bool = Field(False, description="Add a 0/1 column that tells a missing value from a mean one.")
     num_buckets: int = Field(32, ge=2, description="Quantile buckets of `bucketize` when no boundaries are given.")
-    boundaries: tuple[float, ...] | None = Field(None, description="Fixed bucket boundaries, ascending.")
+    boundaries: tuple[FiniteFloat, ...] | None = Field(
+        None, min_length=1, description="Fixed bucket boundaries, ascending; a bucket begins at its boundary."
+    )
     embedding_dim: int | None = Field(None, ge=1, description="Columns of the bucket table.")
 
     @property
@@ -97,19 +111,26 @@ class NumericFeature(_Feature):
         return "bucketize" in self.transforms
 
     @model_validator(mode="after")
-    def _check(self) -> NumericFeature:
-        if len(set(self.transforms)) != len(self.transforms):
-            raise ValueError(f"`transforms` of feature '{self.name}' must not repeat a step, got {self.transforms}")
+    def _check_transforms(self) -> Self:
         scales = [step for step in self.transforms if step != "log1p"]
-        if len(scales) > 1 or (scales and self.transforms[-1] == "log1p"):
+        if len(scales) > 1 or len(set(self.transforms)) < len(self.transforms) or "log1p" in self.transforms[1:]:
             raise ValueError(
                 f"`transforms` of feature '{self.name}' must be log1p, if wanted, and then at most one of "
                 f"standardize, quantile and bucketize, got {list(self.transforms)}"
             )
-        if self.boundaries is not None and not self.bucketized:
-            raise ValueError(f"`boundaries` of feature '{self.name}' need `bucketize` in `transforms`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_buckets(self) -> Self:
+        for key in ("num_buckets", "boundaries", "embedding_dim"):
+            if not self.bucketized and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"`{key}` of feature '{self.name}' needs `bucketize` in `transforms`; add it, or drop `{key}`"
+                )
         if self.boundaries is not None and list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError(f"`boundaries` of feature '{self.name}' must ascend strictly")
+            raise ValueError(
+                f"`boundaries` of feature '{self.name}' must ascend strictly, got {list(self.boundaries)}; sort them"
+            )
         return self
 
 
@@ -122,18 +143,27 @@ FeatureSpec = Annotated[
 class Where(FrozenConfig):
     """A sample space: the rows in which every named label has the given value."""
 
-    where: dict[str, int] = Field(min_length=1)
+    where: dict[ColumnName, int] = Field(min_length=1)
 
 
 class TaskSpec(FrozenConfig):
     """One thing to predict."""
 
     name: Name
-    label: str = Field(description="Label column. Null means not observed: no loss, no metric.")
+    label: ColumnName = Field(description="Label column. Null means not observed: no loss, no metric.")
     kind: Literal["binary", "regression"] = "binary"
     space: Literal["everywhere"] | Where = Field(
         "everywhere", description="Rows on which the task is defined, e.g. {where: {click: 1}}."
     )
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Self:
+        if self.label in self.conditions:
+            raise ValueError(
+                f"`space` of task '{self.name}' must not fix its own label '{self.label}', which would leave nothing "
+                "to predict; condition on another label"
+            )
+        return self
 
     @property
     def conditions(self) -> dict[str, int]:
@@ -144,10 +174,10 @@ class TaskSpec(FrozenConfig):
 class Ids(FrozenConfig):
     """Columns that identify rows; each is optional, what needs one says so."""
 
-    user: str | None = None
-    item: str | None = None
-    request: str | None = Field(None, description="Groups the rows that were shown together.")
-    timestamp: str | None = None
+    user: ColumnName | None = None
+    item: ColumnName | None = None
+    request: ColumnName | None = Field(None, description="Groups the rows that were shown together.")
+    timestamp: ColumnName | None = None
 
 
 class Schema(FrozenConfig):
@@ -175,40 +205,64 @@ class Schema(FrozenConfig):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> Schema:
+    def _check_names(self) -> Self:
         _refuse_repeats("feature", [feature.name for feature in self.features])
-        _refuse_repeats("task", [task.name for task in self.tasks])
-        labels = {task.label for task in self.tasks} | {c for task in self.tasks for c in task.conditions}
+        _refuse_repeats("task", list(self.task_names))
+        _refuse_repeats("id column", [column for column in self.ids.model_dump().values() if column is not None])
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
         for feature in self.features:
-            if feature.column in labels:
+            if feature.column in self.label_columns:
                 raise ValueError(
                     f"feature '{feature.name}' reads the label column '{feature.column}': "
                     "a label is not known when ranking; remove the feature"
                 )
-            table = getattr(feature, "table", None)
-            if table is not None and table not in self.tables:
+        for key, column in self.ids.model_dump().items():
+            if column in self.label_columns:
+                raise ValueError(f"`ids.{key}` must not be the label column '{column}'; name another column")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> Self:
+        shared = {
+            feature.name: feature.table for feature in self.features if isinstance(feature, _LookedUp) and feature.table
+        }
+        for feature, table in shared.items():
+            if table not in self.tables:
                 raise ValueError(
-                    f"feature '{feature.name}' names table '{table}', which `tables` does not define; "
+                    f"feature '{feature}' names table '{table}', which `tables` does not define; "
                     f"defined: {sorted(self.tables) or 'none'}"
                 )
-        for table in self.tables:
-            if not any(getattr(feature, "table", None) == table for feature in self.features):
-                raise ValueError(f"table '{table}' is used by no feature; remove it or name it in a feature")
-        own = {f.name for f in self.features if getattr(f, "table", None) is None}
-        if clash := own & set(self.tables):
-            raise ValueError(f"tables {sorted(clash)} are named like features that do not use them; rename the table")
-        names = {task.name for task in self.tasks}
+        if unused := sorted(set(self.tables) - set(shared.values())):
+            raise ValueError(
+                f"tables {unused} are used by no feature; remove them, or name them in a feature's `table`"
+            )
+        own = {feature.name for feature in self.features if feature.name not in shared}
+        if clash := sorted(own & set(self.tables)):
+            raise ValueError(f"tables {clash} are named like features that do not use them; rename the tables")
+        return self
+
+    @model_validator(mode="after")
+    def _check_outputs(self) -> Self:
         for output in self.outputs:
-            if output in names:
-                raise ValueError(f"output '{output}' is also a task; give it another name")
             factors = self.factors(output)
-            if unknown := [factor for factor in factors if factor not in names]:
-                raise ValueError(f"output '{output}' multiplies {unknown}, which are no tasks; tasks: {sorted(names)}")
-            if len(factors) < 2:
-                raise ValueError(f"output '{output}' must be a product of tasks, like 'ctr * cvr'")
-            for factor in factors:
-                if self.task(factor).kind != "binary":
-                    raise ValueError(f"output '{output}' multiplies '{factor}', which is not binary")
+            if output in self.task_names:
+                raise ValueError(f"output '{output}' is also a task; give it another name")
+            if unknown := [factor for factor in factors if factor not in self.task_names]:
+                raise ValueError(
+                    f"output '{output}' multiplies {unknown}, which are no tasks; tasks: {sorted(self.task_names)}"
+                )
+            if len(set(factors)) < max(len(factors), 2):
+                raise ValueError(
+                    f"output '{output}' must be a product of different tasks, like 'ctr * cvr', "
+                    f"got '{self.outputs[output]}'"
+                )
+            if other := [factor for factor in factors if self.task(factor).kind != "binary"]:
+                raise ValueError(
+                    f"output '{output}' multiplies {other}, which are not binary; only probabilities multiply"
+                )
         return self
 
     def factors(self, output: str) -> tuple[str, ...]:
@@ -221,19 +275,22 @@ class Schema(FrozenConfig):
         Raises:
             KeyError: No such task.
         """
-        return next(task for task in self.tasks if task.name == name) if name in self.task_names else _no_task(name)
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(f"no task named '{name}'; tasks: {sorted(self.task_names)}")
 
-    @cached_property
+    @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in order."""
         return tuple(task.name for task in self.tasks)
 
-    @cached_property
+    @property
     def output_names(self) -> tuple[str, ...]:
         """Names of all that a model reports: the tasks, then the derived outputs."""
         return self.task_names + tuple(self.outputs)
 
-    @cached_property
+    @property
     def label_columns(self) -> tuple[str, ...]:
         """Label columns, those of sample spaces included, each once."""
         names = [task.label for task in self.tasks] + [c for task in self.tasks for c in task.conditions]
@@ -248,12 +305,12 @@ class Schema(FrozenConfig):
         """Raw columns that the features of one side read, each once, in order."""
         return tuple(dict.fromkeys(feature.column for feature in self.features if feature.side == side))
 
-    @cached_property
+    @property
     def feature_columns(self) -> tuple[str, ...]:
         """Raw columns that any feature reads, each once."""
         return tuple(dict.fromkeys(feature.column for feature in self.features))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change whenever the schema does."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -266,13 +323,9 @@ def embedded(feature: FeatureSpec) -> bool:
 
 def table_name(feature: FeatureSpec) -> str:
     """Name of the embedding table that a feature reads: a shared one, or its own."""
-    return getattr(feature, "table", None) or feature.name
+    return (feature.table if isinstance(feature, _LookedUp) else None) or feature.name
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{what} names must be unique, got {repeated} more than once")
-
-
-def _no_task(name: str) -> TaskSpec:
-    raise KeyError(f"no task named '{name}'")
+        raise ValueError(f"{what} names must be unique, got {repeated} more than once; rename them")
