@@ -14,7 +14,8 @@ COPY ranker ranker
 COPY feature_store feature_store
 COPY serving serving
 RUN /opt/ranker/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
- && /opt/ranker/bin/pip install --no-cache-dir --no-deps --no-index wheels/*.whl
+ && /opt/ranker/bin/pip install --no-cache-dir --no-deps --no-index wheels/*.whl \
+ && rm /opt/ranker/bin/ranker-train
 
 FROM ${BASE}
 RUN groupadd --gid 10001 ranker \
@@ -29,7 +30,8 @@ USER ranker
 WORKDIR /var/lib/ranker
 VOLUME /var/lib/ranker
 EXPOSE 8080
+# Alive, not ready: a server that waits for its first model is in good health.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python3.11", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
+    CMD ["python3.11", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
 ENTRYPOINT ["ranker-serve"]
 CMD ["run", "--host", "0.0.0.0", "--port", "8080"]

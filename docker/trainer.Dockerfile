@@ -15,7 +15,8 @@ COPY ranker ranker
 COPY feature_store feature_store
 COPY training training
 RUN /opt/ranker/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
- && /opt/ranker/bin/pip install --no-cache-dir --no-deps --no-index wheels/*.whl
+ && /opt/ranker/bin/pip install --no-cache-dir --no-deps --no-index wheels/*.whl \
+ && rm /opt/ranker/bin/ranker-serve
 
 FROM ${BASE}
 RUN groupadd --gid 10001 ranker \

@@ -24,7 +24,7 @@ NETWORK = {
 }
 DRIVER_HOMES = {  # a driver's types and errors stop at these files
     "redis": {"feature_store/redis.py", "serving/policies/redis.py"},
-    "lmdb": {"feature_store/embedded.py"},
+    "lmdb": {"feature_store/embedded.py", "feature_store/environment.py"},
     "sqlite3": {"serving/policies/sqlite.py"},
 }
 
