@@ -1,0 +1,129 @@
+"""`ranker-serve`: run the server, or print its OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from feature_store import InvalidInput, StoreConfig, parse_store
+from serving import logs
+from serving.app import create_app
+from serving.policies import PolicyStoreConfig, RedisPolicyStore, SQLitePolicyStore
+from serving.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rank candidates over HTTP.")
+
+_ENV_PREFIX = "RANKER_"
+
+
+@app.command(no_args_is_help=False)
+def run(
+    registry: Annotated[Path | None, typer.Option(help="Folder of published bundles. [RANKER_REGISTRY]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Feature store: lmdb:PATH or redis://HOST:PORT/DB. [RANKER_STORE__*]")
+    ] = None,
+    policies: Annotated[
+        str | None, typer.Option(help="Policy store: sqlite:PATH or redis://HOST:PORT/DB. [RANKER_POLICIES__*]")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    drain_seconds: Annotated[
+        int, typer.Option(min=1, help="How long a stopping server waits for the requests it has accepted.")
+    ] = 30,
+) -> None:
+    """Serve rankings until SIGTERM or Ctrl-C. Options override the RANKER_* environment variables.
+
+    Examples:
+
+        ranker-serve run --registry registry --store lmdb:features --port 8000
+
+        RANKER_ADMIN_TOKEN=secret ranker-serve run --registry registry --store redis://localhost:6379/0
+    """
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter(f"must be debug, info, warning or error, got '{log_level}'", param_hint="--log-level")
+    options: dict[str, Any] = {
+        "registry": registry,
+        "store": _store(store),
+        "policies": _policies(policies),
+    }
+    settings = _settings({name: value for name, value in options.items() if value is not None})
+    logs.configure(log_level)
+    try:
+        application = create_app(settings)
+    except OSError as exc:
+        _fail(f"the folder of the request log cannot be made: {exc}; correct RANKER_REQUEST_LOG__PATH")
+    uvicorn.run(
+        application,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=drain_seconds,
+    )
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document; needs no registry and no store.
+
+    Example:
+
+        ranker-serve openapi > openapi.json
+    """
+    settings = Settings(registry=Path("registry"), store=parse_store("lmdb:features"))
+    typer.echo(json.dumps(create_app(settings).openapi(), indent=2))
+
+
+def _store(text: str | None) -> StoreConfig | None:
+    try:
+        return None if text is None else parse_store(text)
+    except InvalidInput as exc:
+        raise typer.BadParameter(str(exc), param_hint="--store") from exc
+
+
+def _policies(text: str | None) -> PolicyStoreConfig | None:
+    """`sqlite:PATH` or a Redis URL."""
+    if text is None:
+        return None
+    kind, _, rest = text.partition(":")
+    if kind == "sqlite" and rest:
+        return SQLitePolicyStore.Config(path=Path(rest))
+    if kind in ("redis", "rediss", "unix") and rest:
+        return RedisPolicyStore.Config(url=text)
+    raise typer.BadParameter(f"must be sqlite:PATH or redis://HOST:PORT/DB, got '{kind}'", param_hint="--policies")
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """Settings of options and environment; an option replaces all that the environment says about the same thing."""
+    replaced = tuple(f"{_ENV_PREFIX}{name}".upper() for name in options)
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(replaced)}
+    try:
+        return Settings(**options)
+    except ValidationError as exc:
+        faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in exc.errors()]
+        _fail("settings are incomplete or wrong: " + "; ".join(faults) + "; see ranker-serve run --help")
+    finally:
+        os.environ.update(hidden)
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return _ENV_PREFIX + "__".join(str(part).upper() for part in place)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

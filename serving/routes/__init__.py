@@ -1,0 +1,7 @@
+"""HTTP routes, one file per resource. They translate; what happens is decided elsewhere."""
+
+from serving.routes import admin, feedback, health, rank
+
+ROUTERS = (rank.router, feedback.router, admin.router, health.router)
+
+__all__ = ["ROUTERS"]

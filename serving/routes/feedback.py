@@ -1,0 +1,19 @@
+"""`POST /feedback`."""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from serving.deps import BodyDep, ServerDep
+from serving.openapi import wire
+from serving.schemas import Accepted, FeedbackBody
+
+router = APIRouter(tags=["feedback"])
+
+
+@router.post("/feedback", status_code=202, response_class=Response, openapi_extra=wire(FeedbackBody, Accepted, 202))
+async def feedback(body: BodyDep, server: ServerDep) -> Response:
+    """Report what happened to ranked items: one event, or a list of them."""
+    accepted = Accepted(server.log.feedback_body(body))
+    return Response(msgspec.json.encode(accepted), status_code=202, media_type="application/json")

@@ -1,0 +1,62 @@
+"""What an operator may set, read once at start: `RANKER_*` environment variables, or arguments of `Settings`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feature_store import StoreConfig
+from ranker.schema import FrozenConfig
+from serving.policies import PolicyStoreConfig, SQLitePolicyStore
+
+
+class Limits(FrozenConfig):
+    """What one request may ask for."""
+
+    max_candidates: int = Field(10_000, ge=1, description="Candidates of one request; more answer 413.")
+    max_batch_requests: int = Field(100, ge=1, description="Requests in one body of /rank/batch; more answer 413.")
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Size of a request body; more answers 413.")
+    store_timeout_seconds: float = Field(
+        1.0, gt=0, description="A slower feature store counts as unavailable: the request is ranked without it."
+    )
+
+
+class RequestLogSettings(FrozenConfig):
+    """Where feedback and ranked requests are kept for the next training."""
+
+    path: Path | None = Field(
+        None, description="Folder of Parquet files; null: nothing is logged, /feedback answers 503."
+    )
+    rankings: bool = Field(True, description="Log what was ranked, beside the feedback to it.")
+    max_pending: int = Field(
+        500_000, ge=1, description="Events and ranked items that may wait in memory; more are refused, or dropped."
+    )
+    flush_seconds: float = Field(5.0, gt=0, description="Longest time that an event is in memory only.")
+
+
+class Settings(BaseSettings):
+    """All settings of one server.
+
+    Example:
+        `RANKER_REGISTRY=registry RANKER_STORE__BACKEND=lmdb RANKER_STORE__PATH=features ranker-serve run`
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="RANKER_", env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    registry: Path = Field(description="Folder of published bundles; the current one is served.")
+    store: StoreConfig = Field(description="Where the features of users and items are.")
+    policies: PolicyStoreConfig = Field(
+        default_factory=SQLitePolicyStore.Config, description="Where fusion policies are."
+    )
+    admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of the admin routes; empty turns them off.")
+    limits: Limits = Limits()
+    request_log: RequestLogSettings = RequestLogSettings()
+    poll_seconds: float = Field(1.0, gt=0, description="How often the registry and the store's schema are looked at.")
+    policy_poll_seconds: float = Field(
+        0.5, gt=0, description="How soon a policy saved by another process is seen; own saves are seen at once."
+    )
+    access_log: bool = Field(True, description="One log line per request.")

@@ -1,0 +1,84 @@
+"""Feature values that a request brings, checked against the live model: names, types and ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from ranker.schema import CategoricalFeature, FeatureSpec, NumericFeature
+from serving.errors import FieldError, shown
+
+Kind = Literal["number", "category", "list"]
+
+_RULES: Mapping[Kind, tuple[str, str]] = {
+    "number": ("must be a number or null", "send a finite JSON number, without quotes"),
+    "category": ("must be a string, a number, a boolean or null", "send one value; lists belong to list features"),
+    "list": ("must be a list of strings or numbers, or null", "put the value into a list"),
+}
+_MAX_NUMBER = 1e30  # what standardizing still keeps within float32
+_INT64 = range(-(2**63), 2**63)
+
+
+def kind_of(feature: FeatureSpec) -> Kind:
+    """What sort of values a feature reads."""
+    if isinstance(feature, NumericFeature):
+        return "number"
+    return "category" if isinstance(feature, CategoricalFeature) else "list"
+
+
+def check(values: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> Iterator[FieldError]:
+    """Every fault of the values that a request brings for some columns.
+
+    Args:
+        values: By column, as they were in the body.
+        kinds: The columns that may be given, and what each holds.
+        where: Path of `values` in the body.
+    """
+    for name, value in values.items():
+        field = f"{where}.{name}"
+        if name not in kinds:
+            valid = ", ".join(sorted(kinds)) or "none: the live model reads no such feature"
+            yield FieldError(
+                field, "must be a feature of the live model", f"remove it; valid names: {valid}", shown(value)
+            )
+        elif not _fits(value, kinds[name]):
+            yield FieldError(field, *_RULES[kinds[name]], shown(value))
+        elif not _in_range(value, kinds[name]):
+            rule = f"must lie within ±{_MAX_NUMBER:g}" if kinds[name] == "number" else "must fit into 64 bits"
+            yield FieldError(
+                field, rule, "send null for an unknown value, or a string for a long identifier", shown(value)
+            )
+
+
+def normalised(value: Any, kind: Kind) -> Any:
+    """A checked value in the one form that mixes with the store's values of that column."""
+    if value is None or kind == "category":  # the encoder takes mixed categorical columns
+        return value
+    if kind == "number":
+        return float(value)
+    return [None if entry is None else _text(entry) for entry in value]
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    if value is None:
+        return True
+    if kind == "number":
+        return isinstance(value, (int, float))
+    return isinstance(value, list) == (kind == "list")
+
+
+def _in_range(value: Any, kind: Kind) -> bool:
+    if kind == "number":
+        return value is None or (abs(value) <= _MAX_NUMBER and math.isfinite(value))
+    entries = value if isinstance(value, list) else [value]
+    return all(not isinstance(entry, int) or entry in _INT64 for entry in entries)
+
+
+def _text(entry: str | float | bool) -> str:
+    """Canonical text of a list entry, so that 5, 5.0 and "5" are one value, as the encoder has it."""
+    if isinstance(entry, bool):
+        return "true" if entry else "false"
+    if isinstance(entry, float) and entry.is_integer() and abs(entry) < 2**63:
+        return str(int(entry))
+    return str(entry)
