@@ -1,4 +1,4 @@
-"""What a bundle's `model.pt` is: embedding lookups and an architecture in plain torch, one request against many items."""
+"""What a bundle's `model.pt` is: lookups and an architecture in plain torch, one request against many items."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
-from ranker.encoding import Encoded
+from ranker.encoding import Encoded, num_numeric_inputs
 from ranker.schema import CategoricalListFeature, FeatureSpec, Schema, embedded, table_name
 
 # Shapes: B = rows, D = width of the pooled representation
@@ -62,9 +62,21 @@ class EmbeddingLayer(nn.Module):
         """Weight of each id of a row in its bag, per embedded feature [B]: 1 / length for means, None for one."""
         return self._mean_weights(torch.cat([encoded.request.lengths, encoded.item.lengths]))
 
-    def feature_dims(self) -> list[int]:
-        """Embedding width of each embedded feature, in order."""
-        return [embedding_dim(self.schema, feature) for feature in self.features]
+    def columns(self) -> list[slice]:
+        """Which columns of the representation each embedded feature fills, in order."""
+        columns, start = [], 0
+        for place, feature in enumerate(self.features):
+            if place == len(self.request_features):
+                start += num_numeric_inputs(self.schema, "request")
+            columns.append(slice(start, start + embedding_dim(self.schema, feature)))
+            start = columns[-1].stop
+        return columns
+
+    @property
+    def width(self) -> int:
+        """Columns of the representation: D of `x_BD`."""
+        numbers = num_numeric_inputs(self.schema, "request") + num_numeric_inputs(self.schema, "item")
+        return numbers + sum(embedding_dim(self.schema, feature) for feature in self.features)
 
     def _mean_weights(self, lengths: Tensor) -> list[Tensor | None]:
         # Tables pool by sum; a mean is the sum over the length, so that features of one table may pool differently.

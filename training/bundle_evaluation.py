@@ -1,0 +1,71 @@
+"""A bundle judged as a server would load it: raw rows in, calibrated outputs out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranker.bundle import Bundle
+from training.batches import label_columns
+from training.config import ExperimentConfig
+from training.data import Impressions, id_columns
+from training.evaluation import EvaluationReport, evaluate
+from training.predictions import id_values
+from training.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class BundleEvaluation:
+    """A report, and what it was made from.
+
+    Attributes:
+        report: Every metric of every output.
+        scores: One column per id column and per output, and `score`, the fused one, in file order.
+    """
+
+    report: EvaluationReport
+    scores: dict[str, npt.NDArray[Any]]
+
+
+def evaluate_bundle(path: Path, config: ExperimentConfig, data: Path, split: Split) -> BundleEvaluation:
+    """Judge a bundle on one split of some data.
+
+    Args:
+        path: Folder of the bundle.
+        config: Names splits, ids and labels; its schema must be the bundle's for labels to mean the same.
+        data: Impressions.
+        split: Which rows.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        DataError: The data do not fit.
+    """
+    bundle = Bundle.load(path)
+    schema = bundle.schema
+    impressions = Impressions(data, config.model_copy(update={"data_schema": schema}))
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    for rows in impressions.rows(split, config.training.eval_batch_size):
+        columns = {
+            **{f"label.{name}": values for name, values in label_columns(schema, rows).items()},
+            **{name: id_values(rows.column(name)) for name in id_columns(schema)},
+            **bundle.score_rows(rows),
+        }
+        for name, values in columns.items():
+            parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    labels = {name: joined.pop(f"label.{name}") for name in schema.label_columns}
+    outputs = {name: joined[name] for name in schema.output_names}
+    joined["score"] = bundle.fusion.score(outputs)
+    report = evaluate(
+        schema,
+        outputs,
+        labels,
+        user_ids=joined.get(schema.ids.user or ""),
+        request_ids=joined.get(schema.ids.request or ""),
+        fused_score=joined["score"],
+    )
+    return BundleEvaluation(report, joined)

@@ -1,0 +1,195 @@
+"""One YAML is one experiment: the schema, the model, how it is trained, and how its outputs are fused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from ranker.calibration import CalibrationConfig
+from ranker.fusion import FusionPolicy
+from ranker.models import MMoE, ModelConfig
+from ranker.schema import FrozenConfig, Schema
+from ranker.weighting import Static, WeightingConfig
+from training.errors import ConfigError
+
+
+class ColumnSplit(FrozenConfig):
+    """Rows say themselves where they belong."""
+
+    by: Literal["column"] = "column"
+    column: str = "split"
+    train: str = "train"
+    valid: str = "valid"
+    test: str = "test"
+
+
+class TimeSplit(FrozenConfig):
+    """The last rows by time are for testing, those before them for validation. Needs `ids.timestamp`."""
+
+    by: Literal["time"] = "time"
+    valid_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+
+
+class UserSplit(FrozenConfig):
+    """Whole users are held out, chosen by a hash of their id. Needs `ids.user`."""
+
+    by: Literal["user"] = "user"
+    valid_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+
+
+SplitConfig = Annotated[ColumnSplit | TimeSplit | UserSplit, Field(discriminator="by")]
+
+
+class TableOptimizer(FrozenConfig):
+    """The optimizer fused into the embedding tables: applied to touched rows only, during the backward pass."""
+
+    name: Literal["rowwise_adagrad", "sgd"] = "rowwise_adagrad"
+    learning_rate: float = Field(0.05, gt=0)
+    init_std: float = Field(0.05, gt=0, description="Standard deviation of a new row's values.")
+
+
+class DenseOptimizer(FrozenConfig):
+    """AdamW, for everything that is no embedding table."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_gradient_norm: float | None = Field(
+        10.0, gt=0, description="Clip the dense gradient to this norm; null: never."
+    )
+
+
+class EarlyStopping(FrozenConfig):
+    """Stop when the validation rows have seen no better epoch for `patience` epochs; the best epoch's weights win."""
+
+    patience: int = Field(2, ge=1)
+    tasks: tuple[str, ...] | None = Field(
+        None, description="Tasks whose mean AUC (R2 for regressions) decides; null: all."
+    )
+
+
+class TrainingConfig(FrozenConfig):
+    """How an experiment is trained."""
+
+    split: SplitConfig = ColumnSplit()
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(4096, ge=1, description="Rows per step and process.")
+    eval_batch_size: int = Field(16384, ge=1)
+    shuffle_rows: int = Field(262_144, ge=1, description="Rows that are shuffled together while streaming.")
+    dense: DenseOptimizer = DenseOptimizer()
+    tables: TableOptimizer = TableOptimizer()
+    early_stopping: EarlyStopping = EarlyStopping()
+    max_bad_steps: int = Field(10, ge=1, description="Consecutive steps with a non-finite loss before training stops.")
+    seed: int = 0
+
+
+class ExportConfig(FrozenConfig):
+    """How a trained model becomes a bundle."""
+
+    golden_rows: int = Field(
+        256, ge=1, description="Rows kept in the bundle with their scores, as a proof of agreement."
+    )
+    tolerance: float = Field(1e-5, gt=0, description="Largest difference of an output between training and bundle.")
+
+
+class ExperimentConfig(FrozenConfig):
+    """A whole experiment.
+
+    Example:
+        >>> config = load_config(Path("configs/census_cat33.yaml"))
+        >>> config.data_schema.task_names
+        ('income', 'never_married')
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    data_schema: Schema = Field(alias="schema")
+    model: ModelConfig = MMoE.Config()
+    weighting: WeightingConfig = Static.Config()
+    training: TrainingConfig = TrainingConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    export: ExportConfig = ExportConfig()
+    fusion: FusionPolicy | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> ExperimentConfig:
+        ids, split = self.data_schema.ids, self.training.split
+        if isinstance(split, TimeSplit) and ids.timestamp is None:
+            raise ValueError("training.split by time needs `schema.ids.timestamp`; name the timestamp column there")
+        if isinstance(split, UserSplit) and ids.user is None:
+            raise ValueError("training.split by user needs `schema.ids.user`; name the user column there")
+        if not isinstance(split, ColumnSplit) and split.valid_fraction + split.test_fraction >= 1:
+            raise ValueError("training.split: valid_fraction + test_fraction must stay below 1")
+        for task in self.training.early_stopping.tasks or ():
+            if task not in self.data_schema.task_names:
+                raise ValueError(
+                    f"training.early_stopping.tasks names '{task}', which is no task; "
+                    f"tasks: {self.data_schema.task_names}"
+                )
+        self.policy.validate_outputs(self.data_schema.output_names)
+        self.weighting.build(self.data_schema.task_names)  # a weight or bound for an unknown task fails here
+        return self
+
+    @property
+    def policy(self) -> FusionPolicy:
+        """The default fusion policy: the one of the `fusion` section, or equal weights."""
+        return self.fusion or FusionPolicy.default(self.data_schema)
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> ExperimentConfig:
+    """Read an experiment.
+
+    Args:
+        path: A YAML file.
+        overrides: Settings that win over the file, like `training.epochs=3`; values are YAML.
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting is wrong; names the file, every key, its value and the fix.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"config '{path}' cannot be read: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"config '{path}' is not YAML: {exc}") from exc
+    if not isinstance(content, dict):
+        raise ConfigError(f"config '{path}' must be a mapping with a `schema` section, got {type(content).__name__}")
+    for override in overrides:
+        _override(content, override)
+    try:
+        return ExperimentConfig.model_validate(content)
+    except ValidationError as exc:
+        raise ConfigError(f"config '{path}' is wrong:\n{_explain(exc)}") from exc
+
+
+def dump_config(config: ExperimentConfig) -> str:
+    """The experiment as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise ConfigError(f"override '{override}' must look like section.key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"override '{override}': '{parent}' is not a section")
+    content[last] = yaml.safe_load(value)
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a mistake: where it is, what is wrong, what was found."""
+    lines = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "the file"
+        found = item["input"]
+        shown = f" (got {found!r})" if isinstance(found, (str, int, float, bool, type(None))) else ""
+        hint = "unknown key; remove it or correct its spelling" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"  {where}: {hint.removeprefix('Value error, ')}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""torchrec's `DistributedModelParallel`: tables sharded over processes, the dense part copied on each.
+
+One code path, from one process to many: under torchrun the group spans its processes, otherwise it is a group of one.
+What leaves this module is always the unsharded state, so that a model trained on N processes resumes on M.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+from torch.optim import SGD, Optimizer
+from torchrec import EmbeddingBagCollection
+from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
+from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints
+from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
+from torchrec.distributed.planner.types import KernelConfig, TopologyFactory, TrainerConfig
+from torchrec.distributed.types import ShardedTensor
+from torchrec.optim import RowWiseAdagrad
+
+from training.config import TableOptimizer
+
+# Says at every start that a function torchrec calls has a successor; nothing a user could act on.
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+_TABLE_OPTIMIZERS: dict[str, type[Optimizer]] = {"rowwise_adagrad": RowWiseAdagrad, "sgd": SGD}
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """The group of training processes: torchrun's, or one of this process alone."""
+    if dist.is_initialized():
+        yield
+        return
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    else:
+        dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def shard(
+    collection: EmbeddingBagCollection, optimizer: TableOptimizer, device: torch.device
+) -> DistributedModelParallel:
+    """Place the tables of a collection on the processes, with the optimizer fused into their backward pass.
+
+    Args:
+        collection: Tables on the `meta` device.
+        optimizer: Applied to the rows that a backward pass reaches.
+        device: Where this process keeps its tables.
+    """
+    _apply_optimizer_in_backward(
+        _TABLE_OPTIMIZERS[optimizer.name], collection.parameters(), {"lr": optimizer.learning_rate}
+    )
+    sharders = [EmbeddingBagCollectionSharder()]
+    # Left to itself the planner makes small tables data-parallel, where a fused optimizer does nothing: such a
+    # table would never train.
+    constraints = {
+        config.name: ParameterConstraints(sharding_types=["table_wise"], compute_kernels=["fused"])
+        for config in collection.embedding_bag_configs()
+    }
+    with _quiet_torchrec():
+        topology = TopologyFactory.create_topology(
+            TrainerConfig(world_size=dist.get_world_size()), kernel_config=KernelConfig(compute_device=device.type)
+        )
+        planner = EmbeddingShardingPlanner(
+            topology=topology, constraints=constraints, storage_reservation=FixedPercentageStorageReservation(0.15)
+        )
+        plan = planner.collective_plan(collection, sharders, dist.GroupMember.WORLD)
+        return DistributedModelParallel(
+            collection, device=device, plan=plan, sharders=sharders, init_data_parallel=False
+        )
+
+
+def table_states(sharded: DistributedModelParallel) -> dict[str, Tensor | ShardedTensor]:
+    """The live tensors of every table: `NAME` for its weights, `NAME/STATE` for the optimizer's."""
+    weights = {key.split(".")[-2]: value for key, value in sharded.state_dict().items()}
+    states = sharded.fused_optimizer.state_dict()["state"]
+    per_table = {
+        f"{key.split('.')[-2]}/{name.split('.')[-1]}": value
+        for key, entry in states.items()
+        for name, value in entry.items()
+        if isinstance(value, (Tensor, ShardedTensor))
+    }
+    return {**weights, **per_table}
+
+
+def gather(tensors: Mapping[str, Tensor | ShardedTensor]) -> dict[str, Tensor]:
+    """Whole copies of sharded tensors, on the CPU of every process."""
+    return {name: _whole(tensor) for name, tensor in tensors.items()}
+
+
+def scatter(whole: Mapping[str, Tensor], tensors: Mapping[str, Tensor | ShardedTensor]) -> None:
+    """Write whole tensors into live ones, each process its shards."""
+    with torch.no_grad():
+        for name, target in tensors.items():
+            for offsets, shard_tensor in _local(target):
+                window = tuple(slice(o, o + n) for o, n in zip(offsets, shard_tensor.shape, strict=True))
+                shard_tensor.copy_(whole[name][window])
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, in one exchange."""
+    if dist.get_world_size() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the processes."""
+    if dist.get_world_size() > 1:
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of every process, one after the other; processes may hold different numbers of them."""
+    world = dist.get_world_size()
+    if world == 1:
+        return rows
+    sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
+    dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+    longest = int(max(int(size) for size in sizes))
+    padded = torch.cat([rows, rows.new_zeros((longest - len(rows), *rows.shape[1:]))])
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+
+
+def _local(tensor: Tensor | ShardedTensor) -> list[tuple[list[int], Tensor]]:
+    """Offsets and storage of the shards that this process holds."""
+    if isinstance(tensor, ShardedTensor):
+        return [(shard.metadata.shard_offsets, shard.tensor) for shard in tensor.local_shards()]
+    return [([0] * tensor.dim(), tensor)]
+
+
+def _whole(tensor: Tensor | ShardedTensor) -> Tensor:
+    if not isinstance(tensor, ShardedTensor):
+        return tensor.detach().cpu().clone()
+    result = torch.zeros(tensor.size(), dtype=tensor.dtype)
+    for offsets, part in _local(tensor):
+        result[tuple(slice(o, o + n) for o, n in zip(offsets, part.shape, strict=True))] = part.detach().cpu()
+    if dist.get_world_size() > 1:
+        dist.all_reduce(result)  # every element is held by one process and zero on the others
+    return result
+
+
+@contextmanager
+def _quiet_torchrec() -> Iterator[None]:
+    """Without torchrec's log lines about planning on real hardware, which the constraints above leave no choice in."""
+    logger = logging.getLogger("torchrec")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Building a sharded collection compiles TorchScript helpers, which torch has deprecated as a whole.
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.jit.*")
+            yield
+    finally:
+        logger.setLevel(level)

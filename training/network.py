@@ -1,0 +1,86 @@
+"""The network in training: sharded tables and an architecture, with whole states in and out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchrec import EmbeddingBagCollection
+from torchrec.distributed import DistributedModelParallel
+
+from ranker.encoding import Encoded, Encoder
+from ranker.layers.embedding import EmbeddingLayer
+from ranker.scoring import ScoringGraph
+from training.config import ExperimentConfig
+from training.distributed import gather, scatter, shard, table_states
+
+# Shapes: B = rows
+
+
+class Network:
+    """Tables and architecture of one experiment.
+
+    Args:
+        config: The experiment.
+        encoder: Decides how many rows each table has.
+        device: Where this process computes.
+    """
+
+    def __init__(self, config: ExperimentConfig, encoder: Encoder, device: torch.device) -> None:
+        self.config, self.encoder, self.device = config, encoder, device
+        self.embedding = EmbeddingLayer(config.data_schema, encoder.num_embeddings, torch.device("meta"))
+        if isinstance(self.embedding.collection, EmbeddingBagCollection):
+            self.embedding.collection = shard(self.embedding.collection, config.training.tables, device)
+        torch.manual_seed(config.training.seed)
+        self.architecture = config.model.build(self.embedding.width, config.data_schema.task_names).to(device)
+        live = self.table_states()
+        weights = {name: tensor for name, tensor in live.items() if "/" not in name}
+        for name, tensor in weights.items():
+            scatter({name: _initial(name, tensor, config)}, {name: tensor})
+
+    def table_states(self) -> dict[str, Tensor]:
+        """Live tensors of the tables and of their fused optimizer."""
+        if not isinstance(self.embedding.collection, DistributedModelParallel):
+            return {}
+        return table_states(self.embedding.collection)
+
+    def state(self) -> dict[str, Tensor]:
+        """Whole copies of every weight and of the tables' optimizer state: the same for any number of processes."""
+        dense = {f"architecture/{name}": t.detach().cpu().clone() for name, t in self.architecture.state_dict().items()}
+        return {**dense, **{f"tables/{name}": tensor for name, tensor in gather(self.table_states()).items()}}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave, on any number of processes."""
+        prefix = "architecture/"
+        self.architecture.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        live = self.table_states()
+        scatter({name: state[f"tables/{name}"] for name in live}, live)
+
+    @torch.no_grad()
+    def predict(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Raw task outputs [B] by task name, dropout off."""
+        was_training = self.architecture.training
+        self.architecture.eval()
+        outputs: dict[str, Tensor] = self.architecture(self.embedding(encoded))
+        self.architecture.train(was_training)
+        return outputs
+
+    def scoring_graph(self) -> ScoringGraph:
+        """The same network in plain torch, ready to be scripted."""
+        state = self.state()
+        tables = {
+            k.removeprefix("tables/"): v for k, v in state.items() if k.startswith("tables/") and k.count("/") == 1
+        }
+        shared = {name: nn.Parameter(weight, requires_grad=False) for name, weight in tables.items()}
+        architecture = self.config.model.build(self.embedding.width, self.config.data_schema.task_names)
+        architecture.load_state_dict(self.architecture.state_dict())
+        return ScoringGraph(self.config.data_schema, shared, architecture).eval()
+
+
+def _initial(name: str, like: Tensor, config: ExperimentConfig) -> Tensor:
+    """First values of a table: they depend on its name and the seed, not on the number of processes."""
+    seed = hashlib.sha256(f"{config.training.seed}/{name}".encode()).digest()[:8]
+    random = torch.Generator().manual_seed(int.from_bytes(seed, "little") % 2**63)
+    return torch.randn(like.size(), generator=random) * config.training.tables.init_std

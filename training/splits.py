@@ -1,0 +1,94 @@
+"""Which rows are for training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ranker.columns import text
+from ranker.errors import DataError
+from ranker.id_maps import NUM_RESERVED, HashMap, lookup
+from ranker.schema import Ids
+from training.config import ColumnSplit, SplitConfig, TimeSplit, UserSplit
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+# From a batch of rows to the place in SPLITS of each; -1 for rows of no split.
+Assign = Callable[[pa.RecordBatch], npt.NDArray[np.int64]]
+_HASH_BUCKETS = 10_000
+
+
+def split_column(config: SplitConfig, ids: Ids) -> str:
+    """The column that decides where a row belongs."""
+    column = (
+        config.column
+        if isinstance(config, ColumnSplit)
+        else ids.timestamp
+        if isinstance(config, TimeSplit)
+        else ids.user
+    )
+    assert column is not None  # checked when the config was read
+    return column
+
+
+def build_split(config: SplitConfig, ids: Ids, scan: Callable[[], Iterable[pa.RecordBatch]]) -> Assign:
+    """The function that assigns rows to splits.
+
+    Args:
+        config: How rows are split.
+        ids: Names the user and timestamp columns.
+        scan: Streams the split column of all rows; called only where the boundaries depend on the data.
+
+    Raises:
+        DataError: The timestamp column has null or is no time.
+    """
+    column = split_column(config, ids)
+    if isinstance(config, ColumnSplit):
+        names = pa.array([config.train, config.valid, config.test])
+        return lambda batch: lookup_places(text(column, batch.column(column)), names)
+    if isinstance(config, UserSplit):
+        bounds = _bounds(config, _HASH_BUCKETS)
+        hashes = HashMap(_HASH_BUCKETS)
+        return lambda batch: _places(lookup(text(column, batch.column(column)), hashes) - NUM_RESERVED, bounds)
+    times = np.concatenate([_times(column, batch.column(column)) for batch in scan()])
+    bounds = np.quantile(times, [1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction])
+    return lambda batch: _places(_times(column, batch.column(column)), bounds)
+
+
+def lookup_places(values: pa.Array, names: pa.Array) -> npt.NDArray[np.int64]:
+    """Place of each value among `names`, -1 where it is none of them."""
+    values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    places = pc.fill_null(pc.index_in(values, value_set=names), -1)
+    return _int64(places)
+
+
+def _bounds(config: UserSplit, size: int) -> npt.NDArray[np.float64]:
+    return size * np.array([1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction])
+
+
+def _places(values: npt.NDArray[np.int64], bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """0 below the first bound, 1 between the two, 2 from the second on."""
+    return np.searchsorted(bounds, values, side="right").astype(np.int64)
+
+
+def _times(column: str, array: pa.Array) -> npt.NDArray[np.int64]:
+    kind = array.type
+    if array.null_count:
+        raise DataError(f"timestamp column '{column}' must not be null, got {array.null_count} nulls; drop those rows")
+    if pa.types.is_timestamp(kind):
+        return _int64(array.cast(pa.timestamp("us", kind.tz)))
+    if pa.types.is_date(kind):
+        return _int64(array.cast(pa.timestamp("us")))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _int64(array.cast(pa.int64(), safe=False))
+    raise DataError(f"timestamp column '{column}' must be a timestamp, a date or a number, got {kind}; convert it")
+
+
+def _int64(array: pa.Array) -> npt.NDArray[np.int64]:
+    return np.asarray(array.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,216 @@
+"""One optimisation step: task losses, their balance, one weighted backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ranker.encoding import Encoded
+from ranker.layers.embedding import EmbeddingLayer
+from ranker.losses import Targets, task_losses
+from ranker.models import reached_by
+from ranker.weighting import GramAverage, GramConfig, Weighting
+from training.distributed import average, total
+from training.errors import DivergenceError
+from training.gram import average_gradients, exact_gram, representation_gram
+
+# Shapes: T = tasks, B = rows, D = width of the representation
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step saw.
+
+    Attributes:
+        losses_T: Mean loss of each task over the labelled rows of all processes.
+        weights_T: Weight of each task in the shared update.
+        active_T: Tasks that had labelled rows and a finite loss.
+    """
+
+    losses_T: Tensor
+    weights_T: Tensor
+    active_T: Tensor
+
+
+class Step:
+    """Trains a network by one batch at a time.
+
+    The representation `x_BD` is cut from the tables: gradients of single tasks stop there, so that the optimizer that
+    is fused into the tables' backward pass runs exactly once, with the weighted gradient.
+
+    Args:
+        embedding: Tables, sharded or not; their optimizer is fused into their backward pass.
+        architecture: From the representation to one raw output per task.
+        kinds: Kind of each task, in the architecture's order.
+        weighting: Balances the tasks.
+        gram: How its Gram matrix is measured; None where it needs none.
+        optimizer: Of the architecture's parameters.
+        max_gradient_norm: Clip the dense gradient to this norm.
+        max_bad_steps: Consecutive steps with a non-finite loss before `DivergenceError`.
+    """
+
+    def __init__(
+        self,
+        embedding: EmbeddingLayer,
+        architecture: nn.Module,
+        kinds: tuple[str, ...],
+        weighting: Weighting,
+        gram: GramConfig | None,
+        optimizer: Optimizer,
+        max_gradient_norm: float | None,
+        max_bad_steps: int,
+    ) -> None:
+        self.embedding, self.architecture, self.kinds = embedding, architecture, kinds
+        self.weighting, self.optimizer = weighting, optimizer
+        self.max_gradient_norm, self.max_bad_steps = max_gradient_norm, max_bad_steps
+        self.gram = gram
+        self.average = GramAverage(gram, len(kinds)) if gram is not None else None
+        self.num_steps = 0
+        self.num_bad_steps = 0
+        self._weights_T = torch.ones(len(kinds), dtype=torch.float64)
+        self._shared, self._own = _partition(architecture, embedding.width)
+
+    def __call__(self, encoded: Encoded, targets: Targets) -> StepResult:
+        """Train on one batch.
+
+        Raises:
+            DivergenceError: Losses were not finite for `max_bad_steps` steps on end; names the task, step and rows.
+        """
+        pooled_BD = self.embedding(encoded)
+        x_BD = pooled_BD.detach().requires_grad_()
+        logits = self.architecture(x_BD)
+        counts_T = total(targets.mask_BT.sum(0)) / torch.distributed.get_world_size()
+        losses_T, labelled_T = task_losses(logits, *targets, self.kinds, counts_T=counts_T)
+        mean_T = losses_T.detach().clone()
+        average([mean_T])
+        active_T = labelled_T & torch.isfinite(mean_T)
+        if self._is_bad(mean_T, labelled_T, logits, targets):
+            losses_T = _only(active_T, logits, targets, self.kinds, counts_T)
+        if active_T.any():
+            gradient_BD = self._backward(encoded, x_BD, losses_T, mean_T, active_T)
+            self._apply(pooled_BD, gradient_BD)
+        self.num_steps += 1
+        return StepResult(mean_T, self._weights_T.clone(), active_T)
+
+    def _backward(self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor) -> Tensor:
+        """Set the gradient of every dense parameter; return the one at the representation."""
+        if self.gram is not None and self.num_steps % self.gram.every == 0:
+            return self._backward_by_task(encoded, x_BD, losses_T, mean_T, active_T)
+        if self.gram is None:
+            self._weights_T = self.weighting.weights(mean_T, None, active_T)
+        weights_T = torch.where(active_T, self._weights_T.to(losses_T), 0)
+        parameters = [*self._shared, *self._own] if self.weighting.weighted_heads else self._shared
+        inputs = [x_BD, *parameters]
+        gradients = torch.autograd.grad(
+            (weights_T * losses_T).sum(), inputs, retain_graph=not self.weighting.weighted_heads, allow_unused=True
+        )
+        _assign(parameters, gradients[1:])
+        if not self.weighting.weighted_heads and self._own:
+            _assign(self._own, torch.autograd.grad(losses_T.sum(), self._own, allow_unused=True))
+        self._average_dense()
+        return _or_zero(gradients[0], x_BD)
+
+    def _backward_by_task(
+        self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor
+    ) -> Tensor:
+        """One gradient per task, the Gram matrix from them, and the weighted sum: no second backward pass."""
+        assert self.gram is not None
+        assert self.average is not None
+        inputs = [x_BD, *self._shared, *self._own]
+        by_task: list[list[Tensor]] = []
+        for task in range(len(losses_T)):
+            if active_T[task]:
+                gradients = torch.autograd.grad(losses_T[task], inputs, retain_graph=True, allow_unused=True)
+                by_task.append([_or_zero(g, p) for g, p in zip(gradients, inputs, strict=True)])
+            else:
+                by_task.append([torch.zeros_like(p) for p in inputs])
+        shared = [gradients[1 : 1 + len(self._shared)] for gradients in by_task]
+        own = [gradients[1 + len(self._shared) :] for gradients in by_task]
+        average_gradients(shared)
+        gradients_TBD = torch.stack([gradients[0] for gradients in by_task])
+        gram_TT = (
+            exact_gram(self.embedding, encoded, gradients_TBD, shared)
+            if self.gram.scope == "exact"
+            else representation_gram(gradients_TBD)
+        )
+        self._weights_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
+        weights_T = self._weights_T.to(losses_T)
+        heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
+        _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
+        _assign(self._own, [_mix(heads_T, parts) for parts in zip(*own, strict=True)])
+        average([p.grad for p in self._own if p.grad is not None])
+        return _mix(weights_T, gradients_TBD)
+
+    def _apply(self, pooled_BD: Tensor, gradient_BD: Tensor) -> None:
+        """Move the dense parameters, and by one backward pass the tables."""
+        parameters = [*self._shared, *self._own]
+        if self.max_gradient_norm is not None and parameters:
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if pooled_BD.requires_grad:
+            pooled_BD.backward(gradient_BD)
+
+    def _average_dense(self) -> None:
+        average([p.grad for p in (*self._shared, *self._own) if p.grad is not None])
+
+    def _is_bad(self, mean_T: Tensor, labelled_T: Tensor, logits: dict[str, Tensor], targets: Targets) -> bool:
+        """Whether a task with labels has a non-finite loss; an error when that does not end."""
+        bad_T = labelled_T & ~torch.isfinite(mean_T)
+        if not bad_T.any():
+            self.num_bad_steps = 0
+            return False
+        self.num_bad_steps += 1
+        if self.num_bad_steps < self.max_bad_steps:
+            return True
+        place = int(bad_T.nonzero()[0])
+        task = list(logits)[place]
+        rows = (targets.mask_BT[:, place] & ~torch.isfinite(logits[task])).nonzero().flatten()[:5].tolist()
+        raise DivergenceError(
+            f"the loss of task '{task}' was not finite for {self.num_bad_steps} steps on end, last at step "
+            f"{self.num_steps}, rows {rows or 'all'} of the batch; lower training.dense.learning_rate, or look for "
+            "extreme values in the numeric features of those rows (transforms: [log1p, standardize] tame them)"
+        )
+
+
+def _partition(architecture: nn.Module, width: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The architecture's parameters: those that several tasks reach, and those of one task alone."""
+    device = next(architecture.parameters()).device
+    reached = reached_by(architecture, torch.zeros(2, width, device=device))
+    shared = [p for name, p in architecture.named_parameters() if len(reached[name]) > 1]
+    own = [p for name, p in architecture.named_parameters() if len(reached[name]) == 1]
+    return shared, own
+
+
+def _only(
+    active_T: Tensor, logits: dict[str, Tensor], targets: Targets, kinds: tuple[str, ...], counts_T: Tensor
+) -> Tensor:
+    """Losses of the active tasks, the others cut off: a weight of zero would not keep NaN out of a gradient."""
+    zero = targets.labels_BT.new_zeros(())
+    losses = []
+    for task, (name, logits_B) in enumerate(logits.items()):
+        one = slice(task, task + 1)
+        labels_BT, mask_BT = targets.labels_BT[:, one], targets.mask_BT[:, one]
+        losses.append(
+            task_losses({name: logits_B}, labels_BT, mask_BT, kinds[one], counts_T[one])[0][0]
+            if active_T[task]
+            else zero
+        )
+    return torch.stack(losses)
+
+
+def _mix(weights_T: Tensor, parts: Sequence[Tensor] | Tensor) -> Tensor:
+    return torch.einsum("t,t...->...", weights_T, torch.stack(list(parts)))
+
+
+def _assign(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+
+
+def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else gradient

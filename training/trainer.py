@@ -1,0 +1,206 @@
+"""The training loop: epochs over streamed impressions, judged on validation rows, the best epoch kept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from ranker.calibration import Calibration
+from ranker.encoding import Encoder
+from ranker.weighting import GramOptions
+from training.batches import Batch, ahead, encode_batch, part_of
+from training.config import ExperimentConfig
+from training.data import Impressions
+from training.evaluation import EvaluationReport
+from training.network import Network
+from training.predictions import Predictions, predict
+from training.progress import Progress
+from training.splits import Split
+from training.step import Step
+
+# Shapes: T = tasks
+
+_CURVE_STEPS = 20  # steps between two points of the TensorBoard curves
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch brought.
+
+    Attributes:
+        number: From 1.
+        losses: Mean training loss of each task.
+        weights: Mean weight of each task.
+        selection: What the best epoch is chosen by: mean AUC (R2 for regressions) on the validation rows.
+        valid: Validation metrics under flat names.
+        rows_per_second: Training rows of all processes.
+        seconds: Training and validation.
+    """
+
+    number: int
+    losses: dict[str, float]
+    weights: dict[str, float]
+    selection: float
+    valid: dict[str, float]
+    rows_per_second: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class History:
+    """The epochs so far, and which was best (0: none yet)."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-safe."""
+        return {"best_epoch": self.best, "epochs": [asdict(epoch) for epoch in self.epochs]}
+
+
+class Trainer:
+    """Trains one experiment.
+
+    Args:
+        config: The experiment.
+        impressions: Its data.
+        encoder: Fitted on the training rows.
+        progress: Told what happens.
+        curves: Folder for TensorBoard; None writes none.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        impressions: Impressions,
+        encoder: Encoder,
+        progress: Progress,
+        curves: Path | None = None,
+    ) -> None:
+        self.config, self.impressions, self.encoder, self.progress = config, impressions, encoder, progress
+        self.tasks = config.data_schema.task_names
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Network(config, encoder, self.device)
+        self.step = Step(
+            embedding=self.network.embedding,
+            architecture=self.network.architecture,
+            kinds=tuple(task.kind for task in config.data_schema.tasks),
+            weighting=config.weighting.build(self.tasks),
+            gram=config.weighting.gram if isinstance(config.weighting, GramOptions) else None,
+            optimizer=torch.optim.AdamW(
+                self.network.architecture.parameters(),
+                lr=config.training.dense.learning_rate,
+                weight_decay=config.training.dense.weight_decay,
+            ),
+            max_gradient_norm=config.training.dense.max_gradient_norm,
+            max_bad_steps=config.training.max_bad_steps,
+        )
+        self.history = History()
+        self._writer = SummaryWriter(str(curves)) if curves is not None and dist.get_rank() == 0 else None
+
+    def fit(self, num_train_rows: int) -> History:
+        """Train until the validation rows see no better epoch, and leave the network as it was in the best one.
+
+        Args:
+            num_train_rows: Rows of the training split, for the progress bar.
+        """
+        best: dict[str, Tensor] = {}
+        patience = self.config.training.early_stopping.patience
+        for number in range(1, self.config.training.epochs + 1):
+            epoch = self._epoch(number, num_train_rows)
+            self.history.epochs.append(epoch)
+            if self.history.best == 0 or epoch.selection > self.history.epochs[self.history.best - 1].selection:
+                self.history.best, best = number, self.network.state()
+            self.progress.epoch(epoch, best=self.history.best == number)
+            if number - self.history.best >= patience:
+                break
+        self.network.load_state(best)
+        if self._writer is not None:
+            self._writer.close()
+        return self.history
+
+    def predict(self, split: Split) -> Predictions:
+        """Raw outputs and labels of one split, in file order."""
+        return predict(self.network, self.impressions, self.encoder, split, self.config.training.eval_batch_size)
+
+    def _epoch(self, number: int, num_train_rows: int) -> Epoch:
+        started = time.perf_counter()
+        losses_T, weights_T = _Mean(len(self.tasks)), _Mean(len(self.tasks))
+        training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
+        tables = self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007 + number)
+        batches = (encode_batch(self.encoder, part_of(table, rank, world)) for table in tables)
+        self.network.architecture.train()
+        with self.progress.bar(f"epoch {number}", num_train_rows) as advance:
+            for batch in ahead(batches):
+                result = self.step(*_to(batch, self.device))
+                active_T = result.active_T.cpu().numpy()
+                losses_T.add(result.losses_T.cpu().numpy(), active_T)
+                weights_T.add(result.weights_T.cpu().numpy(), active_T)
+                advance(len(batch.targets.labels_BT) * world)
+                self._curve("train/loss", result.losses_T)
+                self._curve("train/weight", result.weights_T)
+        trained = time.perf_counter() - started
+        predictions = self.predict("valid")
+        report = predictions.report(Calibration.identity(self.config.data_schema), self.config.policy)
+        epoch = Epoch(
+            number=number,
+            losses=losses_T.by_task(self.tasks),
+            weights=weights_T.by_task(self.tasks),
+            selection=self._selection(report, predictions),
+            valid=report.scalars(),
+            rows_per_second=num_train_rows / trained,
+            seconds=time.perf_counter() - started,
+        )
+        if self._writer is not None:
+            for name, value in epoch.valid.items():
+                self._writer.add_scalar(f"valid/{name}", value, self.step.num_steps)
+        return epoch
+
+    def _selection(self, report: EvaluationReport, predictions: Predictions) -> float:
+        """Mean over the chosen tasks of AUC (R2 for regressions); a task without both classes does not count."""
+        values = []
+        for task in self.config.training.early_stopping.tasks or self.tasks:
+            found = report[task]
+            if found.kind == "binary":
+                values.append(found.auc)
+            elif found.mse is not None:
+                variance = predictions.label_variance(task)
+                values.append(1 - found.mse / variance if variance > 0 else None)
+        defined = [value for value in values if value is not None]
+        return float(np.mean(defined)) if defined else 0.0
+
+    def _curve(self, name: str, values_T: Tensor) -> None:
+        if self._writer is not None and self.step.num_steps % _CURVE_STEPS == 0:
+            for task, value in zip(self.tasks, values_T.tolist(), strict=True):
+                self._writer.add_scalar(f"{name}/{task}", value, self.step.num_steps)
+
+
+class _Mean:
+    """Running mean per task over the steps in which the task took part."""
+
+    def __init__(self, num_tasks: int) -> None:
+        self._sum, self._count = np.zeros(num_tasks), np.zeros(num_tasks)
+
+    def add(self, values_T: npt.NDArray[np.float64], active_T: npt.NDArray[np.bool_]) -> None:
+        self._sum += np.where(active_T, values_T, 0.0)
+        self._count += active_T
+
+    def by_task(self, tasks: tuple[str, ...]) -> dict[str, float]:
+        means = self._sum / np.maximum(self._count, 1)
+        return dict(zip(tasks, means.tolist(), strict=True))
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    encoded, targets = batch
+    sides = [type(side)(*(tensor.to(device, non_blocking=True) for tensor in side)) for side in encoded]
+    return Batch(type(encoded)(*sides), type(targets)(*(tensor.to(device, non_blocking=True) for tensor in targets)))
