@@ -203,7 +203,8 @@ class Calibration(FrozenConfig):
 
 def sigmoid(logit_B: Floats) -> Floats:
     """`1 / (1 + exp(-logit))`, exact to rounding for large logits of either sign."""
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logit_B)))
+    decay_B = np.exp(-np.abs(logit_B))
+    return np.where(logit_B >= 0, 1.0, decay_B) / (1.0 + decay_B)
 
 
 def undo_negative_sampling(probability_B: Floats, rate: float) -> Floats:
