@@ -29,9 +29,9 @@ ENV PATH=/opt/ranker/bin:$PATH \
 USER ranker
 WORKDIR /var/lib/ranker
 VOLUME /var/lib/ranker
-EXPOSE 8080
+EXPOSE 8000
 # Alive, not ready: a server that waits for its first model is in good health.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python3.11", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
+    CMD ["python3.11", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["ranker-serve"]
-CMD ["run", "--host", "0.0.0.0", "--port", "8080"]
+CMD ["run", "--host", "0.0.0.0", "--port", "8000"]
