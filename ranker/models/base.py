@@ -23,14 +23,25 @@ class NetworkConfig(FrozenConfig):
         return Tower(input_dim, self.tower_dims, self.activation, self.dropout)
 
 
-def per_task(task_names: tuple[str, ...], build: Callable[[], nn.Module]) -> nn.ModuleDict:
+class PerTask(nn.ModuleDict):
     """One new module per task, in the tasks' order.
 
     The prefix in the keys lets a task be called `apply` or `type`, which are attributes of every module.
 
+    Args:
+        task_names: Names of the tasks.
+        build: Makes one task's module.
+
     Raises:
         ValueError: No task, or two of one name.
     """
-    if not task_names or len(set(task_names)) != len(task_names):
-        raise ValueError(f"`task_names` must be unique and at least one, got {task_names}")
-    return nn.ModuleDict({f"task_{name}": build() for name in task_names})
+
+    # TorchScript reuses compiled code, and with it the order of iteration, between dicts whose keys are the same in
+    # another order: two models in one process would swap their tasks. As a constant the order keeps them apart.
+    __constants__ = ("order",)
+
+    def __init__(self, task_names: tuple[str, ...], build: Callable[[], nn.Module]) -> None:
+        if not task_names or len(set(task_names)) != len(task_names):
+            raise ValueError(f"`task_names` must be unique and at least one, got {task_names}")
+        super().__init__({f"task_{name}": build() for name in task_names})
+        self.order = task_names

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ranker.layers import Experts, Gate, Width
-from ranker.models.base import NetworkConfig, per_task
+from ranker.models.base import NetworkConfig, PerTask
 
 # Shapes: B = rows, D = input width, E = experts, H = expert output width
 
@@ -35,8 +35,8 @@ class MMoE(nn.Module):
         super().__init__()
         self.task_names = task_names
         self.experts = Experts(config.num_experts, input_dim, config.expert_dims, config.activation, config.dropout)
-        self.gates = per_task(task_names, lambda: Gate(input_dim, config.num_experts))
-        self.towers = per_task(task_names, lambda: config.tower(self.experts.output_dim))
+        self.gates = PerTask(task_names, lambda: Gate(input_dim, config.num_experts))
+        self.towers = PerTask(task_names, lambda: config.tower(self.experts.output_dim))
 
     def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Map [B, D] to the logits [B] of each task."""

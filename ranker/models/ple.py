@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ranker.layers import Experts, Gate, NoExperts, Width
-from ranker.models.base import NetworkConfig, per_task
+from ranker.models.base import NetworkConfig, PerTask
 
 # Shapes: B = rows, D = a level's input width, E = experts of a level, H = a level's output width
 
@@ -58,7 +58,7 @@ class PLE(nn.Module):
         for depth, hidden_dims in enumerate(config.expert_dims):
             self.levels.append(Level(config, input_dim, hidden_dims, task_names, shared_output=depth < last))
             input_dim = hidden_dims[-1]
-        self.towers = per_task(task_names, lambda: config.tower(input_dim))
+        self.towers = PerTask(task_names, lambda: config.tower(input_dim))
 
     def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Map [B, D] to the logits [B] of each task."""
@@ -104,8 +104,8 @@ class Level(nn.Module):
             return Experts(num_experts, input_dim, hidden_dims, config.activation, config.dropout)
 
         self.shared = experts(num_shared)
-        self.specific = per_task(self.task_names, lambda: experts(num_specific))
-        self.gates = per_task(self.task_names, lambda: Gate(input_dim, num_specific + num_shared))
+        self.specific = PerTask(self.task_names, lambda: experts(num_specific))
+        self.gates = PerTask(self.task_names, lambda: Gate(input_dim, num_specific + num_shared))
         self.shared_gate: Gate | None = None
         if shared_output and num_shared > 0:
             self.shared_gate = Gate(input_dim, num_specific * len(task_names) + num_shared)

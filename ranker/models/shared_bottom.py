@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ranker.layers import MLP, Width
-from ranker.models.base import NetworkConfig, per_task
+from ranker.models.base import NetworkConfig, PerTask
 
 # Shapes: B = rows, D = input width
 
@@ -33,7 +33,7 @@ class SharedBottom(nn.Module):
         super().__init__()
         self.task_names = task_names
         self.bottom = MLP(input_dim, config.bottom_dims, config.activation, config.dropout)
-        self.towers = per_task(task_names, lambda: config.tower(self.bottom.output_dim))
+        self.towers = PerTask(task_names, lambda: config.tower(self.bottom.output_dim))
 
     def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Map [B, D] to the logits [B] of each task."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ranker.layers import MLP, Width
-from ranker.models.base import NetworkConfig, per_task
+from ranker.models.base import NetworkConfig, PerTask
 
 # Shapes: B = rows, D = input width
 
@@ -32,10 +32,10 @@ class SingleTask(nn.Module):
     def __init__(self, config: Config, input_dim: int, task_names: tuple[str, ...]) -> None:
         super().__init__()
         self.task_names = task_names
-        self.bottoms = per_task(
+        self.bottoms = PerTask(
             task_names, lambda: MLP(input_dim, config.bottom_dims, config.activation, config.dropout)
         )
-        self.towers = per_task(task_names, lambda: config.tower((input_dim, *config.bottom_dims)[-1]))
+        self.towers = PerTask(task_names, lambda: config.tower((input_dim, *config.bottom_dims)[-1]))
 
     def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Map [B, D] to the logits [B] of each task."""

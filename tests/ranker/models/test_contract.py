@@ -94,6 +94,16 @@ def test_scripted_equals_eager(config: NetworkConfig, task_names: tuple[str, ...
             torch.testing.assert_close(frozen(x_BD), expected)
 
 
+@config
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripting_keeps_the_tasks_apart_in_any_order(config: NetworkConfig) -> None:
+    """TorchScript shares code between modules whose children differ in order only."""
+    x_BD = torch.randn(7, 5)
+    for task_names in (("watch", "ctr"), ("ctr", "watch")):
+        model = build(config, task_names)
+        torch.testing.assert_close(torch.jit.script(model)(x_BD), model(x_BD))
+
+
 @pytest.mark.parametrize("config", [member() for member in MEMBERS], ids=repr)
 def test_exported_equals_eager(config: NetworkConfig) -> None:
     model = build(config, ("ctr", "cvr")).eval()
