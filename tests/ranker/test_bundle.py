@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from ranker import bundle as bundle_module
 from ranker.bundle import Bundle, Manifest
 from ranker.calibration import Calibration
 from ranker.encoding import Encoder
 from ranker.errors import BundleError, DataError
 from ranker.fusion import FusionPolicy, Term
+from ranker.manifest import file_digest
 from ranker.schema import Schema
 
 TOP_LEVEL = {
@@ -57,7 +57,7 @@ def copy(written: Path, tmp_path: Path) -> Path:
 def _reseal(folder: Path, **changes: Any) -> None:
     """Make the manifest match the files as they are now: what only someone who means it would do."""
     manifest = Manifest.load(folder)
-    files = {name: bundle_module.file_digest(folder / name) for name in manifest.files}
+    files = {name: file_digest(folder / name) for name in manifest.files}
     manifest.model_copy(update={"files": files, **changes}).save(folder)
 
 
