@@ -10,6 +10,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
 
 PACKAGES := ranker training serving feature_store
+BENCHMARKS = $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -35,7 +36,7 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 	@touch $@
 
 demo: $(RUNTIME) ## The whole path on simulated data: train, publish, serve, rank, change the weights live
-	$(BIN)/python scripts/demo.py $(ARGS)
+	$(BIN)/python -m scripts.demo $(ARGS)
 
 test: $(DEV) ## Quick tests and doctests, warnings as errors, coverage printed (ARGS="-k fusion" narrows)
 	$(BIN)/python -m pytest $(PACKAGES:%=--cov=%) --cov-report=term $(ARGS)
@@ -64,7 +65,7 @@ lock: $(DEV) ## Renew the lock files from requirements/*.in (UPGRADE=--upgrade f
 	cd requirements && grep -vxFf gpu.txt dev.txt > dev.tmp && mv dev.tmp dev.txt
 
 bench: $(DEV) ## Every benchmark; figures go to benchmarks/results/
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 serve: $(RUNTIME) ## Serve the registry that RANKER_REGISTRY names (ARGS="--help" lists the options)
 	$(BIN)/ranker-serve run $(ARGS)

@@ -1,0 +1,1 @@
+"""Measurements that the documentation quotes: each is a script that prints its figures and keeps them in `results/`."""

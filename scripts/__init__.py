@@ -1,0 +1,1 @@
+"""Programs for people who look at the project, not parts of the service."""
