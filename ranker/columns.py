@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
@@ -193,6 +194,7 @@ def _fraction_text(name: str, array: pa.Array) -> pa.Array:
             return array.cast(pa.decimal256(76, 0)).cast(pa.string())
         as_float = array.cast(pa.float64())
     else:
+        array = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array  # has no kernels
         if pc.any(pc.is_inf(array)).as_py():
             raise DataError(f"column '{name}' must hold finite numbers, got inf; use null for an unknown value")
         array = as_float = pc.if_else(pc.is_nan(array), None, array)
@@ -214,9 +216,12 @@ def _array(name: str, values: Any, *, numeric: bool = False) -> pa.Array:
     if isinstance(values, np.ndarray) and values.ndim == 2:
         values = list(values)
     try:
-        return pa.array(values, from_pandas=True)
+        array = _whole(pa.array(values, from_pandas=True))
+        if not pa.types.is_date(array.type) or all(_is_missing(value) or type(value) is date for value in values):
+            return array  # Arrow takes an integer beside a date for a day since 1970
     except _NOT_CONVERTIBLE:
-        values = [None if _is_missing(value) else value for value in values]
+        pass
+    values = [None if _is_missing(value) else value for value in values]
     if numeric and all(value is None or isinstance(value, _NUMBER) for value in values):
         return pa.array([None if value is None else _as_float(value) for value in values], pa.float64())
     if any(isinstance(value, (list, tuple, np.ndarray)) for value in values):
