@@ -11,6 +11,7 @@ from serving.errors import FieldError, InvalidRequest, shown
 
 T = TypeVar("T")
 
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WHERE = re.compile(r"^(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\[(?P<index>\d+)\]|(?P<key>[^.\[\]]+)|(?P<anything>\[\.\.\.\])")
 
@@ -25,7 +26,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(_misfit(str(exc), body)) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except _NOT_JSON as exc:
         fix = "send one JSON object, UTF-8; JSON has no NaN or Infinity, send null for an unknown value"
         raise InvalidRequest(
             FieldError("body", f"must be JSON, got {len(body)} bytes that are not: {exc}", fix)
@@ -50,7 +51,10 @@ def _misfit(text: str, body: bytes) -> FieldError:
 
 def _value(body: bytes, path: str) -> Any:
     """What the body has at a path; as far as the path is known: keys of free-form objects are not."""
-    found = msgspec.json.decode(body)
+    try:
+        found = msgspec.json.decode(body)
+    except _NOT_JSON:  # it goes wrong again further on
+        return None
     for step in _STEP.finditer(path):
         if step["anything"]:
             break
