@@ -7,7 +7,7 @@
 | bool | `bool` |
 | strings | `string` |
 | timestamp, date, time, duration | `string`, as Arrow prints them: the text the ranker's encoder makes of them, too |
-| any kind of list of integers, floats or strings | `int_list`, `float_list`, `string_list` |
+| lists, of any or of a fixed size, of integers, floats or strings | `int_list`, `float_list`, `string_list` |
 | dictionary | as its values |
 """
 
@@ -130,14 +130,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    checks = (
-        types.is_list,
-        types.is_large_list,
-        types.is_fixed_size_list,
-        types.is_list_view,
-        types.is_large_list_view,
-    )
-    return any(check(kind) for check in checks)
+    return any(check(kind) for check in (types.is_list, types.is_large_list, types.is_fixed_size_list))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -149,6 +142,8 @@ def _fix(kind: pa.DataType) -> str:
         return "no value in it tells its type: cast it to the type it should have"
     if types.is_struct(kind) or types.is_map(kind):
         return "write each of its fields as a column of its own"
+    if types.is_list_view(kind) or types.is_large_list_view(kind):  # Arrow 26 loses elements when it casts them
+        return f"cast it to list<{kind.value_type}> before writing the file"
     if _is_list(kind):
         return "cast its elements to integers, floats or strings"
     return "cast it to a string"

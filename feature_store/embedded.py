@@ -13,8 +13,8 @@ from typing import Literal
 import lmdb
 from pydantic import BaseModel, ConfigDict, Field
 
-from feature_store import environment
 from feature_store.base import FeatureStore
+from feature_store.environment import SharedEnvironment, acquire, release
 from feature_store.errors import StoreUnavailable
 from feature_store.rows import HEADER_BYTES, RowHeader, read_header
 
@@ -55,7 +55,7 @@ class EmbeddedStore(FeatureStore):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self._env: lmdb.Environment | None = None
+        self._shared: SharedEnvironment | None = None
         self._opening = threading.Lock()  # reads open it in the event loop, writes in a thread
 
     async def ping(self) -> None:
@@ -64,9 +64,10 @@ class EmbeddedStore(FeatureStore):
 
     async def close(self) -> None:
         """Close the file unless another store of this process uses it."""
-        if self._env is not None:
-            self._env = None
-            environment.release(self.config.path)
+        with self._opening:
+            if self._shared is not None:
+                release(self._shared)
+            self._shared = None
 
     async def _read_catalog(self) -> dict[str, bytes]:
         with self._transaction() as txn, txn.cursor() as cursor:
@@ -132,10 +133,10 @@ class EmbeddedStore(FeatureStore):
 
     def _environment(self, create: bool) -> lmdb.Environment:
         with self._opening:
-            if self._env is None:
+            if self._shared is None:
                 config = self.config
-                self._env = environment.acquire(config.path, config.map_size_bytes, config.readonly, create)
-            return self._env
+                self._shared = acquire(config.path, config.map_size_bytes, config.readonly, create)
+            return self._shared.get()
 
     @contextmanager
     def _transaction(self, write: bool = False, create: bool = False) -> Iterator[lmdb.Transaction[bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
@@ -12,49 +11,61 @@ import lmdb
 from feature_store.errors import StoreUnavailable
 
 
-@dataclass(slots=True)
-class _Shared:
-    env: lmdb.Environment
-    num_users: int
-    process_id: int
+class SharedEnvironment:
+    """An open environment and the number of stores that use it."""
+
+    def __init__(self, path: Path, env: lmdb.Environment) -> None:
+        self.path = path
+        self.num_users = 0
+        self._env = env
+        self._process_id = os.getpid()
+
+    def get(self) -> lmdb.Environment:
+        """The environment.
+
+        Raises:
+            StoreUnavailable: This process was forked after it was opened; LMDB then damages its own file.
+        """
+        if os.getpid() != self._process_id:
+            raise StoreUnavailable(
+                f"LMDB store '{self.path}' must be opened after forking, but process {self._process_id} opened it and "
+                "then forked this one; close the store before the fork, or use it only after"
+            )
+        return self._env
+
+    def close(self) -> None:
+        """Close it; in a forked process only forget it, since closing is up to the one that opened it."""
+        if os.getpid() == self._process_id:
+            self._env.close()
 
 
-_shared: dict[Path, _Shared] = {}
+_shared: dict[Path, SharedEnvironment] = {}
 _lock = threading.Lock()
 
 
-def acquire(path: Path, map_size_bytes: int, readonly: bool, create: bool) -> lmdb.Environment:
+def acquire(path: Path, map_size_bytes: int, readonly: bool, create: bool) -> SharedEnvironment:
     """The environment of a directory, shared by all stores of this process; give it back with `release`.
 
     Of several stores on one directory the first decides `map_size_bytes` and `readonly`.
 
     Raises:
-        StoreUnavailable: Nothing is there and `create` is False, or it cannot be opened, or was opened before a fork.
+        StoreUnavailable: Nothing is there and `create` is False, or it cannot be opened.
     """
     path = path.resolve()
     with _lock:
-        shared = _shared.get(path)
-        if shared is None:
-            env = _open(path, map_size_bytes, readonly, create)
-            shared = _shared[path] = _Shared(env, 0, os.getpid())
-        if shared.process_id != os.getpid():
-            raise StoreUnavailable(
-                f"LMDB store '{path}' must be opened after forking, but process {shared.process_id} opened it and "
-                "then forked this one; close the store before the fork, or use it only after"
-            )
-        shared.num_users += 1
-        return shared.env
+        if path not in _shared:
+            _shared[path] = SharedEnvironment(path, _open(path, map_size_bytes, readonly, create))
+        _shared[path].num_users += 1
+        return _shared[path]
 
 
-def release(path: Path) -> None:
+def release(shared: SharedEnvironment) -> None:
     """Give an environment back; the last user's release closes it."""
-    path = path.resolve()
     with _lock:
-        shared = _shared[path]
         shared.num_users -= 1
         if not shared.num_users:
-            del _shared[path]
-            shared.env.close()
+            del _shared[shared.path]
+            shared.close()
 
 
 def _open(path: Path, map_size_bytes: int, readonly: bool, create: bool) -> lmdb.Environment:

@@ -163,7 +163,8 @@ class RedisStore(FeatureStore):
             yield
         except (RedisError, OSError) as exc:
             raise StoreUnavailable(
-                f"Redis at {self.config.address} failed: {exc!r}; check that it runs, its address and the password"
+                f"Redis at {self.config.address} failed: {type(exc).__name__} {exc}; "
+                "check that it runs, its address and the password"
             ) from exc
 
 

@@ -1,0 +1,147 @@
+"""What is particular to Redis: outages, passwords, keys, time to live on the server, and one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr, ValidationError
+from redis.asyncio import Redis, SSLConnection
+
+from feature_store import Column, RedisStore, StoreUnavailable, ViewSchema
+
+ITEM = ViewSchema("item", (Column("text", "string"),))
+
+
+def store_at(url: str, **options: Any) -> RedisStore:
+    return RedisStore.Config(url=url, key_prefix=uuid4().hex, **{"timeout_seconds": 30, **options}).build()
+
+
+async def test_an_outage_is_told_and_ends(own_redis: Callable[..., Any]) -> None:
+    server = own_redis()
+    async with store_at(server.url) as store:
+        await store.create_view(ITEM)
+        await store.put_many("item", [("a", {"text": "x"}, None)])
+        assert await store.get_many("item", ["a"]) != [None]
+        server.stop()
+        for call in (
+            store.get_many("item", ["a"]),
+            store.put_many("item", [("a", {"text": "x"}, None)]),
+            store.delete_many("item", ["a"]),
+            store.stats("item"),
+            store.create_view(ITEM),
+            store.ping(),
+        ):
+            with pytest.raises(StoreUnavailable, match=f"Redis at {server.url} failed: .*; check that it runs"):
+                await call
+        server.start()
+        await store.ping()
+        assert await store.get_many("item", ["a"]) == [None]  # it came back empty
+    store = store_at(server.url)
+    server.stop()
+    with pytest.raises(StoreUnavailable):
+        await store.get_many("item", ["a"])
+    await store.close()
+    server.start()
+
+
+async def test_passwords_are_used_and_never_shown(own_redis: Callable[..., Any]) -> None:
+    server = own_redis("--requirepass", "s3cret")
+    with_password = server.url.replace("redis://", "redis://:s3cret@")
+    for options in ({"url": with_password}, {"url": server.url, "password": SecretStr("s3cret")}):
+        async with store_at(**options) as store:
+            await store.create_view(ITEM)
+            assert await store.views() == ("item",)
+            assert "s3cret" not in repr(store.config) + store.config.address
+    async with store_at(with_password.replace("s3cret", "wr0ng")) as store:
+        with pytest.raises(StoreUnavailable, match=f"Redis at {server.url} failed") as caught:
+            await store.ping()
+    assert "wr0ng" not in str(caught.value)
+
+
+async def test_a_server_that_is_full_is_unavailable(own_redis: Callable[..., Any]) -> None:
+    server = own_redis("--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
+    async with store_at(server.url) as store:
+        await store.create_view(ITEM)
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            await store.put_many("item", ((n, {"text": "x" * 10_000}, None) for n in range(5_000)))
+        assert await store.get_many("item", ["absent"]) == [None]
+
+
+async def test_one_request_is_one_command(redis_url: str) -> None:
+    async with store_at(redis_url) as store, Redis.from_url(redis_url) as observer:
+        await store.create_view(ITEM)
+        await store.put_many("item", [(n, {"text": "x"}, None) for n in range(500)])
+        await store.get_many("item", ["first"])  # reads the schemas
+        before = int((await observer.info("stats"))["total_commands_processed"])
+        rows = await store.get_many("item", range(500))
+        after = int((await observer.info("stats"))["total_commands_processed"])
+    assert None not in rows
+    assert after - before == 2  # the MGET, and the first INFO
+
+
+async def test_keys_and_time_to_live_on_the_server(redis_url: str) -> None:
+    async with store_at(redis_url) as store, Redis.from_url(redis_url) as observer:
+        await store.create_view(ITEM)
+        await store.put_many("item", [("é", {"text": "x"}, None)])
+        await store.put_many("item", [(7, {"text": "x"}, None)], ttl_seconds=3_600)
+        prefix = store.config.key_prefix
+        assert await observer.ttl(f"{prefix}:item:é") == -1
+        assert 0 < await observer.ttl(f"{prefix}:item:7") <= 3_600
+        assert sorted(await observer.keys(f"{prefix}*")) == [
+            f"{prefix}:item:7".encode(),
+            f"{prefix}:item:é".encode(),
+            f"{prefix}:views".encode(),
+        ]
+
+
+async def test_prefixes_keep_stores_apart(redis_url: str) -> None:
+    async with store_at(redis_url) as mine, store_at(redis_url) as other:
+        for store in (mine, other):
+            await store.create_view(ITEM)
+        await mine.put_many("item", [("a", {"text": "x"}, None)])
+        assert await other.get_many("item", ["a"]) == [None]
+        assert ((await mine.stats("item")).num_rows, (await other.stats("item")).num_rows) == (1, 0)
+
+
+async def test_a_key_of_another_program_is_no_row(redis_url: str) -> None:
+    async with store_at(redis_url) as store, Redis.from_url(redis_url) as observer:
+        await observer.set(f"{store.config.key_prefix}:views", "not a hash")
+        with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+            await store.views()
+
+
+async def test_tls(tmp_path: Path) -> None:
+    store = RedisStore.Config(url="rediss://cache:6380/3", tls_ca_file=tmp_path / "ca.pem").build()
+    pool = store._redis.connection_pool
+    assert pool.connection_class is SSLConnection
+    assert pool.connection_kwargs["ssl_ca_certs"] == str(tmp_path / "ca.pem")
+    assert pool.connection_kwargs["db"] == 3
+    with pytest.raises(StoreUnavailable):  # the file is not there: no connection without it
+        await store.ping()
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"url": "http://h:1"}, "`url` must start with redis://"),
+        ({"url": "redis://"}, "`url` must name a host"),
+        ({"url": "redis://h:1/zero"}, "`url` must end in a database number"),
+        ({"url": "redis://h:port"}, "Port could not be cast"),
+        ({"url": "redis://h:99999"}, "Port out of range"),
+        ({"url": "redis://h:1/0?socket_timeout=1"}, "`url` must have no options"),
+        ({"url": "redis://:pw@h:1", "password": "other"}, "must not both be given"),
+        ({"tls_ca_file": "ca.pem"}, "`tls_ca_file` needs a `url` that starts with rediss://"),
+        ({"key_prefix": "a:b"}, "key_prefix"),
+        ({"timeout_seconds": 0}, "greater than 0"),
+        ({"uri": "redis://h"}, "Extra inputs"),
+    ],
+)
+def test_bad_settings_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        RedisStore.Config.model_validate(fields)
+    assert "pw" not in str(caught.value)
