@@ -125,8 +125,13 @@ class NumericFeature(_Feature):
         for key in ("num_buckets", "boundaries", "embedding_dim"):
             if not self.bucketized and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(
-                    f"`{key}` of feature '{self.name}' needs `bucketize` in `transforms`; add it, or drop `{key}`"
+                    f"`{key}` of feature '{self.name}' needs `bucketize` in `transforms`; add it, or drop the key"
                 )
+        if self.bucketized and self.missing_indicator:
+            raise ValueError(
+                f"`missing_indicator` of feature '{self.name}' must be false with `bucketize`, whose table has a row "
+                "for missing values; drop it"
+            )
         if self.boundaries is not None and list(self.boundaries) != sorted(set(self.boundaries)):
             raise ValueError(
                 f"`boundaries` of feature '{self.name}' must ascend strictly, got {list(self.boundaries)}; sort them"

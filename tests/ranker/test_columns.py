@@ -232,13 +232,17 @@ def test_no_value_changes_the_number_of_another(values: list[float | None]) -> N
     ],
 )
 def test_what_is_no_number_is_refused_by_name(values: Any, got: str) -> None:
-    with pytest.raises(DataError, match=rf"column 'c' must hold numbers, got {got}.*convert it, or declare it as kind: cat"):
+    with pytest.raises(
+        DataError, match=rf"column 'c' must hold numbers, got {got}.*convert it, or declare it as kind: cat"
+    ):
         floats(values)
 
 
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e39, -1e300, 10**400])
 def test_numbers_beyond_single_precision_are_refused_with_their_row(value: float) -> None:
-    with pytest.raises(DataError, match=r"column 'c' must hold finite numbers up to 3.4e\+38, got .* in row 2; use null"):
+    with pytest.raises(
+        DataError, match=r"column 'c' must hold finite numbers up to 3.4e\+38, got .* in row 2; use null"
+    ):
         floats([0.5, None, value])
 
 
@@ -276,7 +280,9 @@ def test_lists_of_every_type_and_slice(array: pa.Array, start: int) -> None:
 
 
 def test_list_view_out_of_order() -> None:
-    kind = pa.ListViewArray.from_arrays(pa.array([2, 0, 1], pa.int32()), pa.array([2, 1, 3], pa.int32()), pa.array([7, 8, 9, 6]))
+    kind = pa.ListViewArray.from_arrays(
+        pa.array([2, 0, 1], pa.int32()), pa.array([2, 1, 3], pa.int32()), pa.array([7, 8, 9, 6])
+    )
     assert unpack(kind) == [[9, 6], [7], [8, 9, 6]]
 
 
@@ -315,7 +321,9 @@ def test_truncation_keeps_the_last_values(rows: list[list[str | None] | None], m
 
 @pytest.mark.parametrize("values", [["a"], [1, 2], [{"a": 1}]])
 def test_single_values_are_no_lists(values: Any) -> None:
-    with pytest.raises(DataError, match="column 'c' must hold lists, got .*declare single values as kind: categorical"):
+    with pytest.raises(
+        DataError, match=r"column 'c' must hold lists, got .*declare single values as kind: categorical"
+    ):
         lists("c", column({"c": values}, "c"), 3)
 
 
@@ -337,7 +345,9 @@ def test_single_value_among_lists_is_named() -> None:
     ],
 )
 def test_missing_column_lists_those_there(data: Columns) -> None:
-    with pytest.raises(DataError, match=r"column 'c' is missing; there are \['a', 'b'\]; add it, or correct the schema"):
+    with pytest.raises(
+        DataError, match=r"column 'c' is missing; there are \['a', 'b'\]; add it, or correct the schema"
+    ):
         column(data, "c")
     assert column(data, "a").to_pylist() == [2]
     assert num_rows(data) == 1
@@ -354,7 +364,9 @@ def test_repeated_column_is_refused(data: Columns) -> None:
 
 @pytest.mark.parametrize("values", ["abc", b"abc", 5, None, {"x": 1}, iter([1])])
 def test_column_that_is_no_sequence_is_refused(values: Any) -> None:
-    with pytest.raises(DataError, match="column 'c' must be a sequence with one value per row, got .*; put it in a list"):
+    with pytest.raises(
+        DataError, match=r"column 'c' must be a sequence with one value per row, got .*; put it in a list"
+    ):
         column({"c": values}, "c")
 
 

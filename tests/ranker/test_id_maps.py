@@ -50,7 +50,9 @@ def test_hashes_are_pinned() -> None:
 
 
 def test_hashing_knows_no_process() -> None:
-    code = "import numpy as np; from ranker.id_maps import HashMap; print(HashMap(997).rows(np.array(['x', 'y'], object)))"
+    code = (
+        "import numpy as np; from ranker.id_maps import HashMap; print(HashMap(997).rows(np.array(['x', 'y'], object)))"
+    )
     environment = {"PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert other.stdout.strip() == str(HashMap(997).rows(objects("x", "y")))
@@ -107,9 +109,13 @@ def test_digest_tells_vocabularies_apart(one: list[str], other: list[str]) -> No
 
 
 def test_digest_sees_borders_and_order_but_not_offsets() -> None:
-    digests = {VocabularyMap(strings(*values)).digest() for values in (["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], [])}
+    digests = {
+        VocabularyMap(strings(*values)).digest() for values in (["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], [])
+    }
     assert len(digests) == 5
-    assert VocabularyMap(strings("x", "ab", "c", "y").slice(1, 2)).digest() == VocabularyMap(strings("ab", "c")).digest()
+    assert (
+        VocabularyMap(strings("x", "ab", "c", "y").slice(1, 2)).digest() == VocabularyMap(strings("ab", "c")).digest()
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- counts

@@ -108,7 +108,9 @@ def test_a_bucket_begins_at_its_boundary() -> None:
 def test_boundaries_are_in_raw_units_also_behind_log1p() -> None:
     asked = np.array([-7.0, 3.0, 9.9, 10.0, 2000.0])
     plain, logs = (numeric(*steps, boundaries=[-5, 10, 1000]) for steps in (["bucketize"], ["log1p", "bucketize"]))
-    assert fit(plain, asked).rows(plain, asked).tolist() == fit(logs, asked).rows(logs, asked).tolist() == [2, 3, 3, 4, 5]
+    assert (
+        fit(plain, asked).rows(plain, asked).tolist() == fit(logs, asked).rows(logs, asked).tolist() == [2, 3, 3, 4, 5]
+    )
 
 
 def test_repeated_quantiles_make_one_bucket() -> None:
@@ -163,7 +165,9 @@ def test_rows_of_a_column_are_independent(values: list[float]) -> None:
         feature = numeric(*steps)
         learnt = fit(feature, column)
         together = learnt.values(feature, column)
-        assert together.tolist() == [learnt.values(feature, column[place : place + 1])[0] for place in range(len(column))]
+        assert together.tolist() == [
+            learnt.values(feature, column[place : place + 1])[0] for place in range(len(column))
+        ]
     buckets = numeric("bucketize")
     learnt = fit(buckets, column)
     together_rows = learnt.rows(buckets, column).tolist()

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from ranker.schema import CategoricalFeature, Schema, embedded, table_name
+from ranker.schema import (
+    CategoricalFeature,
+    CategoricalListFeature,
+    FrozenConfig,
+    Hashing,
+    Ids,
+    NumericFeature,
+    Schema,
+    TableSpec,
+    TaskSpec,
+    Vocabulary,
+    embedded,
+    table_name,
+)
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "config.md").read_text(encoding="utf-8")
 
 Config = dict[str, Any]
 
@@ -24,7 +41,13 @@ def schema_config() -> Config:
             {"name": "hour", "side": "context", "kind": "categorical"},
             {"name": "liked_brands", "side": "user", "kind": "categorical_list", "table": "brand", "pooling": "sum"},
             {"name": "age", "side": "user", "kind": "numeric", "source": "age_years", "missing_indicator": True},
-            {"name": "age_bucket", "side": "user", "kind": "numeric", "source": "age_years", "transforms": ["bucketize"]},
+            {
+                "name": "age_bucket",
+                "side": "user",
+                "kind": "numeric",
+                "source": "age_years",
+                "transforms": ["bucketize"],
+            },
         ],
         "tasks": [
             {"name": "ctr", "label": "click"},
@@ -58,7 +81,10 @@ def test_everything_derived_follows_from_the_config(config: Config) -> None:
 
 def test_defaults_are_the_documented_ones() -> None:
     schema = Schema.model_validate(
-        {"features": [{"name": "brand", "side": "item", "kind": "categorical"}], "tasks": [{"name": "ctr", "label": "y"}]}
+        {
+            "features": [{"name": "brand", "side": "item", "kind": "categorical"}],
+            "tasks": [{"name": "ctr", "label": "y"}],
+        }
     )
     (feature,) = schema.features
     assert isinstance(feature, CategoricalFeature)
@@ -104,7 +130,7 @@ def test_fingerprint_changes_with_every_part(config: Config, path: tuple[str | i
 def test_schema_is_immutable(config: Config) -> None:
     schema = Schema.model_validate(config)
     with pytest.raises(ValidationError, match="frozen"):
-        schema.embedding_dim = 3
+        schema.embedding_dim = 3  # type: ignore[misc]  # that it is read-only is the point
 
 
 def test_unknown_task_names_the_known_ones(config: Config) -> None:
@@ -118,7 +144,11 @@ _SHARED = {"name": "x", "side": "user", "kind": "categorical", "table": "brand"}
 BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (("embeding_dim",), 3, r"embeding_dim\s+Extra inputs are not permitted"),
     (("features", 1, "poling"), "sum", r"features.1.categorical.poling\s+Extra inputs are not permitted"),
-    (("features", 1, "kind"), "categoric", "does not match any of the expected tags: 'categorical', 'categorical_list', 'num"),
+    (
+        ("features", 1, "kind"),
+        "categoric",
+        "does not match any of the expected tags: 'categorical', 'categorical_list', 'num",
+    ),
     (("features", 1, "side"), "usr", "should be 'user', 'item' or 'context'"),
     (("features", 1, "name"), "hour of day", "features.1.categorical.name"),
     (("features", 1, "source"), "", "at least 1 character"),
@@ -136,18 +166,35 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (("tables", "unused"), {}, r"tables \['unused'\] are used by no feature; remove them"),
     (("tables", "hour"), {}, r"tables \['hour'\] are used by no feature"),
     (("features", 1), _SHARED | {"embedding_dim": 3}, "`embedding_dim` of feature 'x' must be set in `tables.brand`"),
-    (("features", 1), _SHARED | {"encoding": {"kind": "vocabulary", "min_count": 9}}, "`encoding` of feature 'x' must be set"),
+    (
+        ("features", 1),
+        _SHARED | {"encoding": {"kind": "vocabulary", "min_count": 9}},
+        "`encoding` of feature 'x' must be set",
+    ),
     (("features", 1), _NUMERIC | {"transforms": ["standardize", "log1p"]}, "`transforms` of feature 'x' must be log1p"),
     (("features", 1), _NUMERIC | {"transforms": ["log1p", "log1p"]}, "`transforms` of feature 'x'"),
     (("features", 1), _NUMERIC | {"transforms": ["quantile", "bucketize"]}, "`transforms` of feature 'x'"),
-    (("features", 1), _NUMERIC | {"transforms": ["logp"]}, "should be 'log1p', 'standardize', 'quantile' or 'bucketize'"),
+    (
+        ("features", 1),
+        _NUMERIC | {"transforms": ["logp"]},
+        "should be 'log1p', 'standardize', 'quantile' or 'bucketize'",
+    ),
     (("features", 1), _NUMERIC | {"boundaries": [1, 2]}, "`boundaries` of feature 'x' needs `bucketize`"),
     (("features", 1), _NUMERIC | {"embedding_dim": 2}, "`embedding_dim` of feature 'x' needs `bucketize`"),
     (("features", 1), _NUMERIC | {"num_buckets": 5}, "`num_buckets` of feature 'x' needs `bucketize`"),
-    (("features", 1), _NUMERIC | {"transforms": ["bucketize"], "boundaries": [2, 1]}, r"ascend strictly, got \[2.0, 1.0\]"),
+    (
+        ("features", 1),
+        _NUMERIC | {"transforms": ["bucketize"], "boundaries": [2, 1]},
+        r"ascend strictly, got \[2.0, 1.0\]",
+    ),
     (("features", 1), _NUMERIC | {"transforms": ["bucketize"], "boundaries": [1, 1]}, "ascend strictly"),
     (("features", 1), _NUMERIC | {"transforms": ["bucketize"], "boundaries": []}, "at least 1 item"),
     (("features", 1), _NUMERIC | {"transforms": ["bucketize"], "boundaries": [float("inf")]}, "finite number"),
+    (
+        ("features", 1),
+        _NUMERIC | {"transforms": ["bucketize"], "missing_indicator": True},
+        "must be false with `bucketize`",
+    ),
     (("tasks", 1, "space"), {"where": {"buy": 1}}, "`space` of task 'cvr' must not fix its own label 'buy'"),
     (("tasks", 1, "space"), {"where": {}}, "at least 1 item"),
     (("tasks", 1, "space"), {"where": {"click": "yes"}}, "valid integer"),
@@ -178,6 +225,36 @@ def test_a_shared_table_may_not_take_a_features_name(config: Config) -> None:
         Schema.model_validate(config)
 
 
+# ------------------------------------------------------------------------------------------------ docs/config.md
+
+
+def test_every_example_of_the_page_is_a_valid_schema() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert examples
+    for example in examples:
+        Schema.model_validate(yaml.safe_load(example)["schema"])
+
+
+@pytest.mark.parametrize(
+    "section",
+    [Schema, Ids, TableSpec, CategoricalFeature, CategoricalListFeature, NumericFeature, Vocabulary, Hashing, TaskSpec],
+)
+def test_the_page_gives_every_option_with_its_default(section: type[FrozenConfig]) -> None:
+    options = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", _table_of(section), flags=re.MULTILINE))
+    assert options.keys() == section.model_fields.keys() - {"kind"} or options.keys() == section.model_fields.keys()
+    for name, default in options.items():
+        field = section.model_fields[name]
+        if field.is_required():
+            assert default == "required", name
+        elif field.default is None:
+            assert default.startswith("none"), name
+        elif isinstance(field.default, (str, int, bool)):
+            assert default == f"`{str(field.default).lower()}`", name
+
+
+def _table_of(section: type[FrozenConfig]) -> str:
+    """The part of the page that belongs to a section: from its marker to the next heading."""
+    return PAGE.split(f"<!-- {section.__name__} -->")[1].split("\n#")[0].split("<!--")[0]
 
 
 def _changed(config: Config, path: tuple[str | int, ...], value: object) -> Config:
