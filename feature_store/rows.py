@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from types import GenericAlias
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -71,7 +70,9 @@ class RowEncoder:
     def __init__(self, schema: ViewSchema) -> None:
         self._schema = schema
         self._known = frozenset(schema.names)
-        self._accepted = GenericAlias(tuple, tuple(_ACCEPTED[column.type] for column in schema.columns))
+        # A struct type, because msgspec prepares those once and any other type anew for every row.
+        fields = [(f"column_{n}", _ACCEPTED[column.type]) for n, column in enumerate(schema.columns)]
+        self._accepted = msgspec.defstruct("PackedRow", fields, array_like=True)
         self._pack = msgspec.msgpack.Encoder().encode
 
     def encode(
