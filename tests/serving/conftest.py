@@ -60,7 +60,8 @@ SCHEMA = {
 }  # fmt: skip
 
 USERS = {
-    f"u{n}": {"age": None if n == 3 else 20.0 + 7 * n, "segment": ["new", "loyal", None][n % 3]} for n in range(NUM_USERS)
+    f"u{n}": {"age": None if n == 3 else 20.0 + 7 * n, "segment": ["new", "loyal", None][n % 3]}
+    for n in range(NUM_USERS)
 }
 ITEMS = {
     f"i{n}": {"price": None if n == 4 else 3.0 + 2.5 * n, "brand": n % 4, "tags": [f"t{k}" for k in range(n % 5)]}
@@ -72,7 +73,11 @@ CONTEXT = {"hour": 21, "device": "ios", "recent": ["i2", "i5"]}
 CANDIDATES = list(ITEMS)
 
 FUSION = FusionPolicy(
-    terms=(Term(output="ctr", weight=0.3), Term(output="ctcvr", weight=2.0, max_weight=5.0), Term(output="dwell", weight=0.01))
+    terms=(
+        Term(output="ctr", weight=0.3),
+        Term(output="ctcvr", weight=2.0, max_weight=5.0),
+        Term(output="dwell", weight=0.01),
+    )
 )
 
 
@@ -216,7 +221,10 @@ class World:
 async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application whose lifespan runs."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
         yield client
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
+
 from tests.serving.conftest import Answer, World
 
 SOME = {"candidates": ["i1", "i2"]}
@@ -139,7 +140,12 @@ async def test_a_ranking_of_extreme_numbers_is_refused(client: httpx.AsyncClient
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/rank", 405), ("DELETE", "/healthz", 405), ("POST", "/admin/policies/home", 405)],
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/rank", 405),
+        ("DELETE", "/healthz", 405),
+        ("POST", "/admin/policies/home", 405),
+    ],
 )
 async def test_unknown_routes_and_methods_answer_problems(
     client: httpx.AsyncClient, method: str, path: str, status: int
@@ -158,7 +164,9 @@ json_values = st.recursive(
 keys = st.sampled_from(["candidates", "user_id", "context", "top_k", "scene", "explain", "request_id", "other"])
 context_like = st.dictionaries(st.sampled_from(["hour", "device", "recent", "price", "tags", "brand"]), json_values)
 candidates_like = st.lists(
-    st.text(max_size=3) | st.integers(-9, 9) | st.fixed_dictionaries({"item_id": st.integers(), "features": context_like})
+    st.text(max_size=3)
+    | st.integers(-9, 9)
+    | st.fixed_dictionaries({"item_id": st.integers(), "features": context_like})
 )
 
 

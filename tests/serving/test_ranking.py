@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.serving.conftest import CANDIDATES, CONTEXT, FUSION, World, fill, offline
 
 from feature_store import parse_store
 from ranker.bundle import Bundle
+from tests.serving.conftest import CANDIDATES, CONTEXT, FUSION, World, fill, offline
 
 
 async def rank(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

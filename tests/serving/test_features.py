@@ -1,0 +1,167 @@
+"""Stores that are away: answers go on, and say so. Plans: which column comes from where."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from feature_store import FeatureRow, RedisStore, StoreUnavailable, ViewSchema
+from ranker.bundle import Bundle
+from ranker.schema import Schema
+from serving.features import (
+    FeaturePlan,
+    FeatureSource,
+    Stored,
+    Wanted,
+    item_columns,
+    num_missing_items,
+    request_columns,
+)
+from tests.serving.conftest import CANDIDATES, CONTEXT, SCHEMA, World, eventually, offline
+
+BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
+AWAY = ["user_features_unavailable", "item_features_unavailable"]
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_a_store_that_is_away_degrades_the_answer(world: World, bundle: Bundle) -> None:
+    store = RedisStore.Config(url=f"redis://127.0.0.1:{free_port()}/0", num_retries=0)
+    async with world.serve(store=store) as client:
+        response = await client.post("/rank", json=BODY)
+        assert response.status_code == 200
+        answer = response.json()
+        assert answer["degraded"] == AWAY
+        assert answer["missing"] == {"user": True, "items": len(CANDIDATES)}
+        nobody = [f"gone{n}" for n in range(3)]
+        answer = (await client.post("/rank", json={"context": CONTEXT, "candidates": nobody})).json()
+        expected = dict(zip(nobody, offline(bundle, None, CONTEXT, nobody)["ctr"], strict=True))
+        assert {e["item_id"]: e["outputs"]["ctr"] for e in answer["ranking"]} == pytest.approx(expected, abs=1e-6)
+        readiness = await client.get("/readyz")
+        assert readiness.status_code == 200
+        assert "feature store" in readiness.json()["warnings"][0]
+        metrics = (await client.get("/metrics")).text
+        assert 'ranker_degraded_total{reason="item_features_unavailable"} 2.0' in metrics
+
+
+async def test_a_store_that_comes_back_is_used_again(world: World) -> None:
+    features, aside = world.folder / "features", world.folder / "aside"
+    features.rename(aside)
+    async with world.serve() as client:
+        assert (await client.post("/rank", json=BODY)).json()["degraded"] == AWAY
+        shutil.copytree(aside, features)
+
+        async def well() -> bool:
+            return bool((await client.post("/rank", json=BODY)).json().get("degraded") == [])
+
+        await eventually(well)
+
+
+def source(store: Any) -> FeatureSource:
+    """A feature source on a store that does what a test says."""
+    return FeatureSource(store, timeout_seconds=0.05)
+
+
+class Slow:
+    """A store that never answers."""
+
+    async def schema(self, view: str) -> ViewSchema | None:
+        """Hang."""
+        await asyncio.sleep(3600)
+        return None
+
+    async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+        """Hang."""
+        await asyncio.sleep(3600)
+        return []
+
+    async def ping(self) -> None:
+        """Hang."""
+        await asyncio.sleep(3600)
+
+
+class Half(Slow):
+    """A store that has users, and no items just now."""
+
+    async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+        """Answer for users."""
+        if view == "item":
+            raise StoreUnavailable("away")
+        return [FeatureRow({"age": 30.0, "segment": "new"}, None) for _ in ids]
+
+
+@pytest.fixture
+def plan() -> FeaturePlan:
+    """The plan of the usual schema."""
+    return FeaturePlan.of(Schema.model_validate(SCHEMA))
+
+
+async def test_a_store_that_hangs_counts_as_away(plan: FeaturePlan) -> None:
+    slow = source(Slow())
+    stored = await slow.fetch(plan, Wanted("u1", ["i1", "i2"]))
+    assert stored == Stored(None, [None, None], tuple(AWAY))
+    assert await slow.problem(plan) is None
+    assert "did not answer within" in str(await slow.trouble())
+
+
+async def test_each_view_degrades_by_itself(plan: FeaturePlan) -> None:
+    stored = await source(Half()).fetch(plan, Wanted("u1", ["i1"]))
+    assert stored.degraded == ("item_features_unavailable",)
+    assert stored.user is not None
+    anonymous = await source(Half()).fetch(plan, Wanted(None, ["i1"]))
+    assert anonymous.user is None
+
+
+def test_a_plan_says_where_each_column_comes_from(plan: FeaturePlan) -> None:
+    assert dict(plan.user) == {"age": "number", "segment": "category"}
+    assert dict(plan.item) == {"price": "number", "brand": "category", "tags": "list"}
+    assert dict(plan.context) == {"hour": "number", "device": "category", "recent": "list"}
+    assert (plan.user_id, plan.item_id) == (("user_id",), ("item_id",))
+
+
+def test_a_column_that_several_features_read_takes_what_all_of_them_read() -> None:
+    features = [
+        {"name": "hour_value", "source": "hour", "side": "context", "kind": "numeric"},
+        {"name": "hour_id", "source": "hour", "side": "context", "kind": "categorical"},
+        {"name": "price", "side": "item", "kind": "categorical"},
+        {"name": "price_value", "source": "price", "side": "item", "kind": "numeric"},
+    ]
+    plan = FeaturePlan.of(Schema.model_validate({"features": features, "tasks": [{"name": "ctr", "label": "click"}]}))
+    assert dict(plan.context) == {"hour": "number"}
+    assert dict(plan.item) == {"price": "number"}
+
+
+def test_columns_without_features_still_have_their_rows() -> None:
+    features = [{"name": "price", "side": "item", "kind": "numeric"}]
+    plan = FeaturePlan.of(Schema.model_validate({"features": features, "tasks": [{"name": "ctr", "label": "click"}]}))
+    wanted, stored = Wanted(None, ["a", "b"]), Stored(None, [None, None])
+    assert [len(values) for values in request_columns(plan, wanted, stored).values()] == [1]
+    assert item_columns(plan, wanted, stored) == {"price": [None, None]}
+
+
+def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePlan) -> None:
+    old = FeatureRow({"price": 2.0, "brand": 1}, None)
+    wanted = Wanted("u1", ["a", 7], {"hour": 1}, {1: {"tags": [5, 5.0, "x"]}})
+    stored = Stored(FeatureRow({"age": 3.0}, None), [old, old])
+    items = item_columns(plan, wanted, stored)
+    assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, ["5", "5", "x"]], "item_id": ["a", 7]}
+    request = request_columns(plan, wanted, stored)
+    assert request == {
+        "age": [3.0],
+        "segment": [None],
+        "hour": [1.0],
+        "device": [None],
+        "recent": [None],
+        "user_id": ["u1"],
+    }
+    assert num_missing_items(plan, wanted, stored) == 0
