@@ -53,6 +53,15 @@ def test_what_is_masked_out_reaches_neither_loss_nor_gradient(garbage: float) ->
     torch.testing.assert_close(gradients, clean)
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")  # it is what the test is about
+def test_no_nan_arises_on_the_way_back() -> None:
+    """Else hunting a real NaN with autograd's anomaly detection would stop at every missing label."""
+    logits, labels_BT, mask_BT = batch()
+    with torch.autograd.set_detect_anomaly(True):
+        losses_T, _ = task_losses(logits, torch.where(mask_BT, labels_BT, torch.nan), mask_BT, KINDS)
+        losses_T.sum().backward()
+
+
 def test_a_task_without_a_labelled_row_is_inactive() -> None:
     logits, labels_BT, mask_BT = batch()
     mask_BT[:, 2] = False
