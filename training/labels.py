@@ -124,13 +124,13 @@ def _numbers(name: str, values: NDArray[Any], first_row: int) -> NDArray[np.floa
         raise DataError(f"label column '{name}' must be numeric or boolean, got {values.dtype}; convert it")
     missing = pd.isna(values)
     # A column of Python objects, as a nullable column becomes: numpy would turn the text "1" into the number 1.
-    kind = pd.api.types.infer_dtype(values[~missing])
-    if kind not in {"integer", "boolean", "floating", "mixed-integer-float", "empty"}:
-        row = next(i for i in np.flatnonzero(~missing) if not isinstance(values[i], (int, float, np.number, np.bool_)))
-        raise DataError(
-            f"label column '{name}' must be numeric or boolean, got {values[row]!r} in row {first_row + row}; "
-            "convert it"
-        )
+    if pd.api.types.infer_dtype(values[~missing]) not in {"integer", "boolean", "floating", "empty"}:
+        wrong = [i for i in np.flatnonzero(~missing) if not isinstance(values[i], (int, float, np.number, np.bool_))]
+        if wrong:
+            raise DataError(
+                f"label column '{name}' must be numeric or boolean, "
+                f"got {values[wrong[0]]!r} in row {first_row + wrong[0]}; convert it"
+            )
     numbers = np.full(len(values), np.nan)
     numbers[~missing] = values[~missing].astype(np.float64)
     return numbers

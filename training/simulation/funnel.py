@@ -19,7 +19,7 @@ from training.simulation.world import Floats
 HIDDEN_SCALE = 0.8
 
 # Integrals over the hidden driver, standard normal, by Gauss-Hermite quadrature: exact to about 1e-8 with these nodes.
-_nodes, _weights = np.polynomial.hermite_e.hermegauss(21)
+_nodes, _weights = np.polynomial.hermite_e.hermegauss(15)
 HIDDEN_NODES_H: Floats = _nodes
 HIDDEN_WEIGHTS_H: Floats = _weights / _weights.sum()
 

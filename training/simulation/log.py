@@ -16,7 +16,7 @@ from training.simulation.utility import Impressions, Utility
 from training.simulation.world import DEVICES, Ints, Items, Users, names_of, numbered
 
 ROWS_PER_BLOCK = 65_536
-PILOT_ROWS = 60_000
+PILOT_ROWS = 40_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,10 @@ def simulate(config: SimulationConfig, out_folder: Path, progress: Progress | No
     Raises:
         DataError: The folder is not empty.
     """
-    log = Log.of(config)
     tallies = {name: _Tally() for name in ("train", "valid", "test")}
     rows_done = 0
     with _whole(out_folder) as folder:
+        log = Log.of(config)
         pq.write_table(log.users, folder / "users.parquet")
         pq.write_table(log.items, folder / "items.parquet")
         for day in range(config.num_days):
