@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,8 +17,6 @@ from serving.policies import PolicyStoreConfig, RedisPolicyStore, SQLitePolicySt
 from serving.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rank candidates over HTTP.")
-
-_ENV_PREFIX = "RANKER_"
 
 
 @app.command(no_args_is_help=False)
@@ -105,19 +102,15 @@ def _policies(text: str | None) -> PolicyStoreConfig | None:
 
 def _settings(options: dict[str, Any]) -> Settings:
     """Settings of options and environment; an option replaces all that the environment says about the same thing."""
-    replaced = tuple(f"{_ENV_PREFIX}{name}".upper() for name in options)
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(replaced)}
     try:
         return Settings(**options)
     except ValidationError as exc:
         faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in exc.errors()]
         _fail("settings are incomplete or wrong: " + "; ".join(faults) + "; see ranker-serve run --help")
-    finally:
-        os.environ.update(hidden)
 
 
 def _variable(place: tuple[int | str, ...]) -> str:
-    return _ENV_PREFIX + "__".join(str(part).upper() for part in place)
+    return "RANKER_" + "__".join(str(part).upper() for part in place)
 
 
 def _fail(message: str) -> NoReturn:

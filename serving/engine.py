@@ -65,9 +65,8 @@ class Engine:
             DataError: A value is of the wrong type.
         """
         start = perf_counter()
-        with np.errstate(over="ignore"):  # absurd numbers overflow float32; their scores are refused, not warned about
-            request_tensors = self._bundle.encoder.encode_side(request, "request")
-            item_tensors = self._bundle.encoder.encode_side(items, "item")
+        request_tensors = self._bundle.encoder.encode_side(request, "request")
+        item_tensors = self._bundle.encoder.encode_side(items, "item")
         encoded = perf_counter()
         index_L = torch.zeros(len(next(iter(items.values()))), dtype=torch.int64)
         outputs = self._bundle.score(request_tensors, item_tensors, index_L)

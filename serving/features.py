@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView, ViewSchema
 from ranker.schema import Schema, Side
 from serving.errors import NotReady
-from serving.values import Kind, kind_of, normalised
+from serving.values import Kind, kind_of
 
 USER_VIEW = "user"
 ITEM_VIEW = "item"
@@ -154,7 +154,7 @@ def request_columns(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> Column
     """The request's own row: user and context columns, one value each, `None` where missing."""
     user = {} if stored.user is None else stored.user.values
     values = {name: user.get(name) for name in plan.user}
-    values |= {name: normalised(wanted.context.get(name), kind) for name, kind in plan.context.items()}
+    values |= {name: wanted.context.get(name) for name in plan.context}
     values |= dict.fromkeys(plan.user_id, wanted.user_id)
     return {name: [value] for name, value in values.items()} or _no_columns(1)
 
@@ -163,11 +163,9 @@ def item_columns(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> Columns:
     """The candidates' rows by column: stored values, then what the candidates override."""
     # `get`: a row written before a column was added does not have it; to the model that is a missing value.
     columns = {name: [None if row is None else row.values.get(name) for row in stored.items] for name in plan.item}
-    for name in {name for features in wanted.overrides.values() for name in features}:
-        for place, features in wanted.overrides.items():
-            if name in features:
-                columns[name][place] = features[name]
-        columns[name] = [normalised(value, plan.item[name]) for value in columns[name]]
+    for place, features in wanted.overrides.items():
+        for name, value in features.items():
+            columns[name][place] = value
     columns |= {name: list(wanted.item_ids) for name in plan.item_id}
     return columns or _no_columns(len(wanted.item_ids))
 

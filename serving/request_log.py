@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ class Segments:
         except OSError as exc:
             self._metrics.log_failures.inc()
             logger.error("request log cannot be written", extra={"folder": str(self._folder), "reason": str(exc)})
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # a failing disk may not even let go of what is not there
+                partial.unlink(missing_ok=True)
             return False
         return True
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from ranker.columns import LARGEST
 from ranker.schema import CategoricalFeature, FeatureSpec, NumericFeature
 from serving.errors import FieldError, shown
 
@@ -16,7 +16,6 @@ _RULES: Mapping[Kind, tuple[str, str]] = {
     "category": ("must be a string, a number, a boolean or null", "send one value; lists belong to list features"),
     "list": ("must be a list of strings or numbers, or null", "put the value into a list"),
 }
-_MAX_NUMBER = 1e30  # what standardizing still keeps within float32
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -45,19 +44,10 @@ def check(values: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> I
         elif not _fits(value, kinds[name]):
             yield FieldError(field, *_RULES[kinds[name]], shown(value))
         elif not _in_range(value, kinds[name]):
-            rule = f"must lie within ±{_MAX_NUMBER:g}" if kinds[name] == "number" else "must fit into 64 bits"
+            rule = f"must lie within ±{LARGEST:g}" if kinds[name] == "number" else "must fit into 64 bits"
             yield FieldError(
                 field, rule, "send null for an unknown value, or a string for a long identifier", shown(value)
             )
-
-
-def normalised(value: Any, kind: Kind) -> Any:
-    """A checked value in the one form that mixes with the store's values of that column."""
-    if value is None or kind == "category":  # the encoder takes mixed categorical columns
-        return value
-    if kind == "number":
-        return float(value)
-    return [None if entry is None else _text(entry) for entry in value]
 
 
 def _fits(value: Any, kind: Kind) -> bool:
@@ -70,15 +60,6 @@ def _fits(value: Any, kind: Kind) -> bool:
 
 def _in_range(value: Any, kind: Kind) -> bool:
     if kind == "number":
-        return value is None or (abs(value) <= _MAX_NUMBER and math.isfinite(value))
+        return value is None or (abs(value) <= LARGEST)
     entries = value if isinstance(value, list) else [value]
     return all(not isinstance(entry, int) or entry in _INT64 for entry in entries)
-
-
-def _text(entry: str | float | bool) -> str:
-    """Canonical text of a list entry, so that 5, 5.0 and "5" are one value, as the encoder has it."""
-    if isinstance(entry, bool):
-        return "true" if entry else "false"
-    if isinstance(entry, float) and entry.is_integer() and abs(entry) < 2**63:
-        return str(int(entry))
-    return str(entry)

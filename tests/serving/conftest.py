@@ -36,20 +36,28 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 NUM_USERS, NUM_ITEMS, NUM_GOLDEN = 5, 17, 23
 DIM = 3
 
-SCHEMA = {
+VOCABULARY = {"kind": "vocabulary", "min_count": 1}
+
+
+def hashed(num_buckets: int) -> dict[str, Any]:
+    """A stateless encoding."""
+    return {"kind": "hash", "num_buckets": num_buckets}
+
+
+SCHEMA: dict[str, Any] = {
     "ids": {"user": "user_id", "item": "item_id"},
     "embedding_dim": DIM,
     "features": [
-        {"name": "user", "source": "user_id", "side": "user", "kind": "categorical", "encoding": {"kind": "hash", "num_buckets": 11}},
+        {"name": "user", "source": "user_id", "side": "user", "kind": "categorical", "encoding": hashed(11)},
         {"name": "age", "side": "user", "kind": "numeric", "missing_indicator": True},
-        {"name": "segment", "side": "user", "kind": "categorical", "encoding": {"kind": "vocabulary", "min_count": 1}},
+        {"name": "segment", "side": "user", "kind": "categorical", "encoding": VOCABULARY},
         {"name": "hour", "side": "context", "kind": "numeric"},
-        {"name": "device", "side": "context", "kind": "categorical", "encoding": {"kind": "vocabulary", "min_count": 1}},
-        {"name": "recent", "side": "context", "kind": "categorical_list", "encoding": {"kind": "hash", "num_buckets": 7}},
-        {"name": "item", "source": "item_id", "side": "item", "kind": "categorical", "encoding": {"kind": "hash", "num_buckets": 19}},
+        {"name": "device", "side": "context", "kind": "categorical", "encoding": VOCABULARY},
+        {"name": "recent", "side": "context", "kind": "categorical_list", "encoding": hashed(7)},
+        {"name": "item", "source": "item_id", "side": "item", "kind": "categorical", "encoding": hashed(19)},
         {"name": "price", "side": "item", "kind": "numeric", "transforms": ["log1p", "standardize"]},
-        {"name": "brand", "side": "item", "kind": "categorical", "encoding": {"kind": "vocabulary", "min_count": 1}},
-        {"name": "tags", "side": "item", "kind": "categorical_list", "encoding": {"kind": "vocabulary", "min_count": 1}},
+        {"name": "brand", "side": "item", "kind": "categorical", "encoding": VOCABULARY},
+        {"name": "tags", "side": "item", "kind": "categorical_list", "encoding": VOCABULARY},
     ],
     "tasks": [
         {"name": "ctr", "label": "click"},
@@ -265,7 +273,7 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until a condition holds; the test's own time limit ends a wait in vain."""
-    while not await condition():
+    while not await condition():  # noqa: ASYNC110  # what is waited for happens in a server, not in this test
         await asyncio.sleep(0.01)
 
 

@@ -35,7 +35,7 @@ def test_a_model_that_disagrees_with_its_golden_rows_is_refused(bundle: Bundle) 
     with torch.no_grad():
         for parameter in bundle.model.parameters():
             parameter.add_(0.5)
-    with pytest.raises(BundleError, match="must be .* within"):
+    with pytest.raises(BundleError, match=r"must be .* within"):
         Engine(bundle)
 
 

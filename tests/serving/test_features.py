@@ -154,12 +154,12 @@ def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePl
     wanted = Wanted("u1", ["a", 7], {"hour": 1}, {1: {"tags": [5, 5.0, "x"]}})
     stored = Stored(FeatureRow({"age": 3.0}, None), [old, old])
     items = item_columns(plan, wanted, stored)
-    assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, ["5", "5", "x"]], "item_id": ["a", 7]}
+    assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, [5, 5.0, "x"]], "item_id": ["a", 7]}
     request = request_columns(plan, wanted, stored)
     assert request == {
         "age": [3.0],
         "segment": [None],
-        "hour": [1.0],
+        "hour": [1],
         "device": [None],
         "recent": [None],
         "user_id": ["u1"],

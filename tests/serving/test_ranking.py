@@ -168,7 +168,7 @@ async def test_concurrent_requests_get_their_own_answers(client: httpx.AsyncClie
 
 async def test_a_batch_answers_each_request_by_itself(client: httpx.AsyncClient) -> None:
     good = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES, "request_id": "first"}
-    bad = {"candidates": []}
+    bad: dict[str, Any] = {"candidates": []}
     worse = {"candidates": ["i1"], "context": {"planet": "mars"}}
     response = await client.post("/rank/batch", json={"requests": [good, bad, worse, 5, good]})
     assert response.status_code == 200
