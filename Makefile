@@ -16,6 +16,10 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+
+# What pip would do, but on every core. `|| true`: some packages carry files that only a newer Python compiles.
+COMPILE_BYTECODE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
+
 .PHONY: help install demo test test-slow lint format lock bench serve docs containers clean
 
 help: ## List the targets
@@ -25,14 +29,16 @@ install: $(DEV) ## Create .venv from the lock files; the other targets call this
 
 $(RUNTIME): $(LOCK) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile -r $(LOCK)
+	$(COMPILE_BYTECODE)
 	@$(BIN)/python -c "import torch" || { echo "torch does not load. $(LOCK) wants PyTorch's CPU wheels: point" \
 	  "PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS at them (CONTRIBUTING.md, Set-up), remove $(VENV), repeat." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV): $(RUNTIME) requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile -r requirements/dev.txt
+	$(COMPILE_BYTECODE)
 	@touch $@
 
 demo: $(RUNTIME) ## The whole path on simulated data: train, publish, serve, rank, change the weights live

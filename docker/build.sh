@@ -7,7 +7,7 @@
 #   base     Debian with Python 3.11, under the name that the Dockerfiles start from; kept once made
 #   server   builds docker/server.Dockerfile
 #   trainer  builds docker/trainer.Dockerfile
-#   check    trains in the trainer, serves from the server, both as their own user, and compares the answers
+#   check    trains in the trainer, serves from the server, both as their own user, and asks for a ranking; port 8000
 #
 # `chroot` isolation needs no engine, cgroups or network of its own: a step sees the host's network. pip inside the
 # build uses this machine's pip settings, whatever they are; see `pip_volumes`.
@@ -18,9 +18,10 @@ BASE=python:3.11-slim-bookworm
 PYTHON=${PYTHON:-python3.11}
 SERVER=localhost/ranking-service/server
 TRAINER=localhost/ranking-service/trainer
+URL=http://127.0.0.1:8000
 WORK=$(mktemp -d)
-CLEAN_UP=(rm -rf "$WORK")
-trap '"${CLEAN_UP[@]}"' EXIT
+CLEAN_UP="rm -rf $WORK"
+trap 'eval "$CLEAN_UP"' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -76,5 +77,65 @@ build() { # build NAME IMAGE
         "${volumes[@]}" --file "docker/$1.Dockerfile" --tag "$2" .
 }
 
-base
-build server "$SERVER"
+check() {
+    local state=$WORK/state container server
+    install --directory --owner=10001 --group=10001 "$state"
+
+    say "check: the trainer simulates, trains, publishes and fills a feature store, as user 10001"
+    container=$(buildah from --pull-never "$TRAINER")
+    run() { buildah run --isolation chroot --network host --volume "$state:/var/lib/ranker" "$@"; }
+    run "$container" -- ranker-train simulate --out log --impressions 20000
+    run "$container" -- ranker-train train /etc/ranker/demo.yaml --data log/impressions --out run --registry registry
+    run "$container" -- ranker-features materialize --store lmdb:features --view user --key user_id log/users.parquet
+    run "$container" -- ranker-features materialize --store lmdb:features --view item --key item_id log/items.parquet
+    buildah rm "$container" >/dev/null
+
+    say "check: the server, started by its own command"
+    container=$(buildah from --pull-never "$SERVER")
+    [[ $(run "$container" -- id -u) == 10001 ]]
+    local -a command health
+    mapfile -t command < <(image_list "$SERVER" Entrypoint; image_list "$SERVER" Cmd)
+    mapfile -t health < <(image_list "$SERVER" Healthcheck Test)
+    run --env RANKER_STORE__BACKEND=lmdb --env RANKER_STORE__PATH=features "$container" -- "${command[@]}" &
+    server=$!
+    CLEAN_UP="kill $server; wait $server; $CLEAN_UP"
+    for _ in {1..120}; do
+        kill -0 "$server"
+        curl --silent --fail --output "$WORK/ready" "$URL/readyz" && break
+        sleep 1
+    done
+    run "$container" -- "${health[@]:1}"
+    curl --silent --show-error --fail "$URL/healthz" "$URL/readyz"
+
+    say "check: a ranking over HTTP"
+    curl --silent --show-error --fail --header 'Content-Type: application/json' --output "$WORK/answer.json" --data \
+        '{"user_id": "u1", "context": {"hour": 21, "device": "ios"}, "candidates": ["i1", "i2", "i3", "i4", "i5"]}' \
+        "$URL/rank"
+    "$PYTHON" -m json.tool "$WORK/answer.json"
+    "$PYTHON" - "$WORK/answer.json" <<'END'
+import json, sys
+
+ranking = json.load(open(sys.argv[1]))["ranking"]
+scores = [one["score"] for one in ranking]
+assert sorted(one["item_id"] for one in ranking) == ["i1", "i2", "i3", "i4", "i5"], ranking
+assert scores == sorted(scores, reverse=True) and len(set(scores)) > 1, scores
+END
+    say "check: both images work"
+}
+
+# image_list IMAGE KEY...: a list of strings in an image's config, one per line.
+image_list() {
+    buildah inspect --type image "$1" | "$PYTHON" -c '
+import functools, json, operator, sys
+print(*functools.reduce(operator.getitem, sys.argv[1:], json.load(sys.stdin)["Docker"]["config"]), sep="\n")' "${@:2}"
+}
+
+[[ $# -gt 0 ]] || set -- base server trainer check
+for step in "$@"; do
+    case $step in
+        base | check) "$step" ;;
+        server) build server "$SERVER" ;;
+        trainer) build trainer "$TRAINER" ;;
+        *) echo "a step must be base, server, trainer or check, got '$step'" >&2; exit 2 ;;
+    esac
+done
