@@ -54,8 +54,22 @@ class ScoringGraph(nn.Module):
         """
         request_RD = self.request(request_ids, request_lengths, request_numeric_RN)
         item_LD = self.item(item_ids, item_lengths, item_numeric_LN)
-        outputs: dict[str, Tensor] = self.architecture(torch.cat([request_RD[request_index_L], item_LD], dim=1))
-        return outputs
+        outputs: dict[str, Tensor] = self.architecture(
+            pad_rows(torch.cat([request_RD[request_index_L], item_LD], dim=1))
+        )
+        scores: dict[str, Tensor] = {}
+        for task, padded in outputs.items():
+            scores[task] = padded[: item_LD.size(0)]
+        return scores
+
+
+def pad_rows(x_BD: Tensor, block: int = 64) -> Tensor:
+    """Rows of zeros behind `x_BD`, up to the next multiple of `block`.
+
+    Matrix products take another path through the rows that do not fill a block, and round otherwise there. Without
+    padding, two candidates with the same features could differ in the last bit, and a tie would be broken by chance.
+    """
+    return F.pad(x_BD, [0, 0, 0, -x_BD.size(0) % block])
 
 
 class SideLookup(nn.Module):

@@ -142,9 +142,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Which items moved."""
     places = [{item["item_id"]: place for place, item in enumerate(a["ranking"], 1)} for a in (before, after)]
     moves = [f"{item}: {place} -> {places[1][item]}" for item, place in places[0].items() if places[1][item] != place]
-    say(
-        f"   the same request, no restart: {len(moves)} of {len(places[0])} items moved ({', '.join(moves[:6])})"
-    )
+    say(f"   the same request, no restart: {len(moves)} of {len(places[0])} items moved ({', '.join(moves[:6])})")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from torchrec.distributed import DistributedModelParallel
 
 from ranker.encoding import Encoded, Encoder
 from ranker.layers.embedding import EmbeddingLayer
-from ranker.scoring import ScoringGraph
+from ranker.scoring import ScoringGraph, pad_rows
 from training.config import ExperimentConfig
-from training.distributed import gather, scatter, shard, table_states
+from training.distributed import TableState, gather, scatter, shard, table_states
 
 # Shapes: B = rows
 
@@ -36,11 +36,11 @@ class Network:
         torch.manual_seed(config.training.seed)
         self.architecture = config.model.build(self.embedding.width, config.data_schema.task_names).to(device)
         live = self.table_states()
-        weights = {name: tensor for name, tensor in live.items() if "/" not in name}
-        for name, tensor in weights.items():
-            scatter({name: _initial(name, tensor, config)}, {name: tensor})
+        for name, state in live.items():
+            if "/" not in name:
+                scatter({name: _initial(name, state.size, config)}, {name: state})
 
-    def table_states(self) -> dict[str, Tensor]:
+    def table_states(self) -> dict[str, TableState]:
         """Live tensors of the tables and of their fused optimizer."""
         if not isinstance(self.embedding.collection, DistributedModelParallel):
             return {}
@@ -63,9 +63,10 @@ class Network:
         """Raw task outputs [B] by task name, dropout off."""
         was_training = self.architecture.training
         self.architecture.eval()
-        outputs: dict[str, Tensor] = self.architecture(self.embedding(encoded))
+        x_BD = self.embedding(encoded)
+        outputs: dict[str, Tensor] = self.architecture(pad_rows(x_BD))
         self.architecture.train(was_training)
-        return outputs
+        return {task: padded[: len(x_BD)] for task, padded in outputs.items()}
 
     def scoring_graph(self) -> ScoringGraph:
         """The same network in plain torch, ready to be scripted."""
@@ -79,8 +80,8 @@ class Network:
         return ScoringGraph(self.config.data_schema, shared, architecture).eval()
 
 
-def _initial(name: str, like: Tensor, config: ExperimentConfig) -> Tensor:
+def _initial(name: str, size: torch.Size, config: ExperimentConfig) -> Tensor:
     """First values of a table: they depend on its name and the seed, not on the number of processes."""
     seed = hashlib.sha256(f"{config.training.seed}/{name}".encode()).digest()[:8]
     random = torch.Generator().manual_seed(int.from_bytes(seed, "little") % 2**63)
-    return torch.randn(like.size(), generator=random) * config.training.tables.init_std
+    return torch.randn(size, generator=random) * config.training.tables.init_std

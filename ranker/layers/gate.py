@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # Shapes: B = rows, D = width of the gate's input, E = experts, H = expert output width
 
@@ -22,11 +23,15 @@ class Gate(nn.Module):
 
     def __init__(self, input_dim: int, num_experts: int) -> None:
         super().__init__()
+        self.num_experts = num_experts
         self.linear = nn.Linear(input_dim, num_experts, bias=False)
+        # MKL rounds narrow products differently from row to row: two candidates with the same features would not tie.
+        self.num_padding = max(0, 16 - num_experts)
 
     def weights(self, x_BD: Tensor) -> Tensor:
         """Share of each expert per row, [B, E]: non-negative, each row sums to one."""
-        return torch.softmax(self.linear(x_BD), dim=-1)
+        logits_BE = F.linear(x_BD, F.pad(self.linear.weight, [0, 0, 0, self.num_padding]))[:, : self.num_experts]
+        return torch.softmax(logits_BE, dim=-1)
 
     def forward(self, x_BD: Tensor, experts_BEH: Tensor) -> Tensor:
         """Mix [B, E, H] by what `x_BD` says, to [B, H]."""
