@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ranker.errors import DataError
 from ranker.schema import Schema
@@ -26,6 +26,7 @@ SCHEMA = Schema.model_validate(
 bit = st.sampled_from([0, 1, None])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(bit, bit, bit), max_size=30))
 def test_each_row_by_the_definition(triples: list[tuple[int | None, int | None, int | None]]) -> None:
     columns = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 
 from training.metrics import BinnedAuc, auc
@@ -11,6 +11,7 @@ from training.metrics import BinnedAuc, auc
 rows = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), max_size=40)
 
 
+@settings(deadline=None)
 @given(rows)
 def test_is_the_share_of_won_pairs(pairs: list[tuple[int, int]]) -> None:
     positives = [score for score, label in pairs if label]
@@ -46,6 +47,7 @@ def test_names_what_it_cannot_take(scores: list[float], labels: list[float], mes
         auc(np.array(scores), np.array(labels))
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_binned_in_batches_equals_exact_at_once(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
     binned, other = BinnedAuc(), BinnedAuc()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from training.metrics import reliability
 
@@ -20,6 +20,7 @@ def test_true_probabilities_are_calibrated_and_doubled_ones_are_not() -> None:
     assert true.ece < 0.01 < 0.08 < doubled.ece
 
 
+@settings(deadline=None)
 @given(rows, st.integers(1, 9))
 def test_bins_account_for_every_row_in_any_order(pairs: list[tuple[int, int]], num_bins: int) -> None:
     probabilities = np.array([p / 10 for p, _ in pairs])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 
 from training.metrics import gauc
@@ -10,6 +10,7 @@ from training.metrics import gauc
 rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from(["a", "b", "c", None])), max_size=40)
 
 
+@settings(deadline=None)
 @given(rows)
 def test_is_the_mean_of_users_weighted_by_impressions(triples: list[tuple[int, int, str | None]]) -> None:
     scores = np.array([s for s, _, _ in triples], float)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import ndcg_score
 
 from training.metrics import ndcg
@@ -12,6 +12,7 @@ from training.metrics import ndcg
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from(["a", "b", "c"])), max_size=40)
 
 
+@settings(deadline=None)
 @given(rows, st.integers(1, 6))
 def test_places_rows_as_serving_does(triples: list[tuple[int, int, str]], k: int) -> None:
     values, skipped = [], 0
