@@ -331,6 +331,13 @@ def table_name(feature: FeatureSpec) -> str:
     return (feature.table if isinstance(feature, _LookedUp) else None) or feature.name
 
 
+def embedding_dim(schema: Schema, feature: FeatureSpec) -> int:
+    """Columns of the embedding table that a feature reads."""
+    table = feature.table if isinstance(feature, _LookedUp) else None
+    own = schema.tables[table].embedding_dim if table else getattr(feature, "embedding_dim", None)
+    return own or schema.embedding_dim
+
+
 def _refuse_repeats(what: str, names: list[str]) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{what} names must be unique, got {repeated} more than once; rename them")

@@ -22,19 +22,20 @@ Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
-    """Encoded rows and what they should have predicted."""
+    """Encoded rows, what they should have predicted, and the raw rows themselves."""
 
     encoded: Encoded
     targets: Targets
+    rows: pa.Table
 
 
-def encode_batch(encoder: Encoder, rows: pa.Table | pa.RecordBatch) -> Batch:
+def encode_batch(encoder: Encoder, rows: pa.Table) -> Batch:
     """Encode one table of rows with its labels."""
     labels = task_labels(encoder.schema, label_columns(encoder.schema, rows))
     tasks = encoder.schema.task_names
     labels_BT = np.stack([labels[task].values for task in tasks], axis=1).astype(np.float32)
     mask_BT = np.stack([labels[task].mask for task in tasks], axis=1)
-    return Batch(encoder.encode(rows), Targets(torch.from_numpy(labels_BT), torch.from_numpy(mask_BT)))
+    return Batch(encoder.encode(rows), Targets(torch.from_numpy(labels_BT), torch.from_numpy(mask_BT)), rows)
 
 
 def label_columns(schema: Schema, rows: pa.Table | pa.RecordBatch) -> dict[str, npt.NDArray[np.generic]]:

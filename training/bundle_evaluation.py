@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ranker.bundle import Bundle
+from ranker.errors import DataError
 from training.batches import label_columns
 from training.config import ExperimentConfig
-from training.data import Impressions, id_columns
+from training.data import Impressions, id_columns, naming
+from training.errors import ConfigError
 from training.evaluation import EvaluationReport, evaluate
 from training.predictions import id_values
 from training.splits import Split
@@ -42,20 +44,29 @@ def evaluate_bundle(path: Path, config: ExperimentConfig, data: Path, split: Spl
 
     Raises:
         BundleError: The bundle is damaged.
-        DataError: The data do not fit.
+        ConfigError: The config is that of another schema.
+        DataError: The data do not fit, or the split is empty.
     """
     bundle = Bundle.load(path)
     schema = bundle.schema
-    impressions = Impressions(data, config.model_copy(update={"data_schema": schema}))
+    if config.data_schema != schema:
+        raise ConfigError(
+            f"the config's `schema` must be that of bundle '{path}', they differ; "
+            "give the config.yaml of the run that wrote the bundle"
+        )
+    impressions = Impressions(data, config)
     parts: dict[str, list[npt.NDArray[Any]]] = {}
-    for rows in impressions.rows(split, config.training.eval_batch_size):
-        columns = {
-            **{f"label.{name}": values for name, values in label_columns(schema, rows).items()},
-            **{name: id_values(rows.column(name)) for name in id_columns(schema)},
-            **bundle.score_rows(rows),
-        }
-        for name, values in columns.items():
-            parts.setdefault(name, []).append(values)
+    with naming(f"data '{data}'"):
+        for rows in impressions.rows(split, config.training.eval_batch_size):
+            columns = {
+                **{f"label.{name}": values for name, values in label_columns(schema, rows).items()},
+                **{name: id_values(rows.column(name)) for name in id_columns(schema)},
+                **bundle.score_rows(rows),
+            }
+            for name, values in columns.items():
+                parts.setdefault(name, []).append(values)
+    if not parts:
+        raise DataError(f"data '{data}': split '{split}' has no rows; check `training.split` and the data")
     joined = {name: np.concatenate(values) for name, values in parts.items()}
     labels = {name: joined.pop(f"label.{name}") for name in schema.label_columns}
     outputs = {name: joined[name] for name in schema.output_names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from rich.console import Console
 
 from ranker.errors import RankerError
 from training.errors import ConfigError, DivergenceError
+
+_TABLE_WIDTH = 160
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,9 +97,10 @@ def check(config: ConfigArgument, data: DataOption, set_: SetOption = None) -> N
     with _bad_input():
         from training.config import load_config
         from training.data import Impressions
+        from training.run import check_data
 
         experiment = load_config(config, tuple(set_ or ()))
-        counts = Impressions(data, experiment).check()
+        counts, _encoder = check_data(Impressions(data, experiment))
     for split, totals in counts.items():
         labelled = ", ".join(f"{name} {count:,}" for name, count in totals.items() if name != "rows")
         typer.echo(f"{split}: {totals['rows']:,} rows; labelled: {labelled}")
@@ -131,7 +135,7 @@ def train(
         result = run(experiment, data, out, Progress(quiet=not first))
         if result.bundle is None:
             return
-        Console().print(result.report.table("test"))
+        _reports().print(result.report.table("test"))
         typer.echo(f"bundle {result.bundle.manifest.version} in {result.bundle.path}")
         if registry is not None:
             _publish(result.bundle.path, registry)
@@ -159,13 +163,15 @@ def evaluate(
         chosen = next((name for name in SPLITS if name == split), None)
         if chosen is None:
             raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got '{split}'")
+        if scores is not None and not scores.parent.is_dir():
+            raise ConfigError(f"--scores must lie in an existing folder, '{scores.parent}' is none; create it")
         result = evaluate_bundle(bundle, load_config(config, tuple(set_ or ())), data, chosen)
     if scores is not None:
         pq.write_table(pa.table(result.scores), scores)
     if as_json:
         typer.echo(json.dumps(result.report.to_dict(), indent=2))
     else:
-        Console().print(result.report.table(split))
+        _reports().print(result.report.table(split))
 
 
 @app.command()
@@ -198,6 +204,11 @@ def _moves(advance: Callable[[int], None]) -> Callable[[int, int], None]:
         written = rows
 
     return moved
+
+
+def _reports() -> Console:
+    """Where tables go: as wide as the terminal, or wide enough for every column in a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
 
 
 def _figures(values: dict[str, float]) -> str:

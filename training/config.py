@@ -11,9 +11,11 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from ranker.calibration import CalibrationConfig
 from ranker.fusion import FusionPolicy
 from ranker.models import MMoE, ModelConfig
-from ranker.schema import FrozenConfig, Schema
+from ranker.schema import FrozenConfig, Schema, embedded, embedding_dim, table_name
 from ranker.weighting import Static, WeightingConfig
 from training.errors import ConfigError
+
+_WIDTH_STEP = 4  # fbgemm's kernels work on four columns at a time
 
 
 class ColumnSplit(FrozenConfig):
@@ -130,6 +132,12 @@ class ExperimentConfig(FrozenConfig):
                     f"training.early_stopping.tasks names '{task}', which is no task; "
                     f"tasks: {self.data_schema.task_names}"
                 )
+        for feature in self.data_schema.features:
+            if embedded(feature) and (width := embedding_dim(self.data_schema, feature)) % _WIDTH_STEP:
+                raise ValueError(
+                    f"the embedding_dim of table '{table_name(feature)}' must be a multiple of {_WIDTH_STEP}, "
+                    f"the step of the training kernels, got {width}"
+                )
         self.policy.validate_outputs(self.data_schema.output_names)
         self.weighting.build(self.data_schema.task_names)  # a weight or bound for an unknown task fails here
         return self
@@ -153,7 +161,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> ExperimentConfig
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"config '{path}' cannot be read: {exc.strerror}") from exc
+        raise ConfigError(f"config '{path}' cannot be read: {exc.strerror}; give a YAML file") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"config '{path}' is not YAML: {exc}") from exc
     if not isinstance(content, dict):
@@ -180,7 +188,10 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
             raise ConfigError(f"override '{override}': '{parent}' is not a section")
-    content[last] = yaml.safe_load(value)
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"override '{override}': '{value}' is not YAML; put text in quotes") from exc
 
 
 def _explain(error: ValidationError) -> str:

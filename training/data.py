@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from ranker import columns as raw
 from ranker.errors import DataError
-from ranker.schema import Schema
+from ranker.schema import CategoricalListFeature, NumericFeature, Schema
 from training.config import ExperimentConfig
-from training.labels import check_sample_spaces, num_labelled, task_labels
+from training.labels import OutputLabels, check_sample_spaces, num_labelled, task_labels
 from training.splits import SPLITS, Split, build_split, split_column
 
 _READ_ROWS = 65_536
@@ -40,7 +42,10 @@ class Impressions:
         )
         self._dataset = _open(path, self.columns)
         self._shuffle_rows = config.training.shuffle_rows
-        self._assign = build_split(config.training.split, self.schema.ids, lambda: self._scan((self._split_column,)))
+        with naming(f"data '{path}'"):
+            self._assign = build_split(
+                config.training.split, self.schema.ids, lambda: self._scan((self._split_column,))
+            )
 
     @property
     def num_rows(self) -> int:
@@ -48,32 +53,33 @@ class Impressions:
         return int(self._dataset.count_rows())
 
     def check(self) -> dict[str, dict[str, int]]:
-        """Read every label once.
+        """Read every label and every feature value once, so that nothing can be wrong with them later.
 
         Returns:
             Per split, its rows and the labelled rows of each output.
 
         Raises:
-            DataError: A label is not what its task needs, a split is empty, or a task has nothing to learn from.
+            DataError: A label is not what its task needs, a feature holds what it cannot read, a split is empty, or a
+                task has nothing to learn from; names the file.
         """
         totals: dict[str, dict[str, int]] = {split: {"rows": 0} for split in SPLITS}
-        row = 0
-        for batch in self._scan(tuple(dict.fromkeys([*self.schema.label_columns, self._split_column]))):
-            places = self._assign(batch)
-            columns = {name: label_values(batch.column(name)) for name in self.schema.label_columns}
-            task_labels(self.schema, columns, first_row=row)
-            for place, split in enumerate(SPLITS):
-                chosen = places == place
-                counts = num_labelled(
-                    task_labels(self.schema, {name: values[chosen] for name, values in columns.items()})
-                )
-                for name, count in {"rows": int(chosen.sum()), **counts}.items():
-                    totals[split][name] = totals[split].get(name, 0) + count
-            row += batch.num_rows
-        for split in SPLITS:
-            if not totals[split]["rows"]:
-                raise DataError(f"split '{split}' of '{self.path}' has no rows; check `training.split` and the data")
-            check_sample_spaces(self.schema, totals[split], split)
+        for fragment in self._dataset.get_fragments():
+            row = 0
+            for batch in self._read(fragment, self.columns, _READ_ROWS):
+                with naming(f"file '{fragment.path}'" + (f", rows counted from row {row}" if row else "")):
+                    labels = self._checked(batch)
+                    places = self._assign(batch)
+                for place, split in enumerate(SPLITS):
+                    chosen = places == place
+                    counts = num_labelled({k: OutputLabels(v.values, v.mask & chosen) for k, v in labels.items()})
+                    for name, count in {"rows": int(chosen.sum()), **counts}.items():
+                        totals[split][name] = totals[split].get(name, 0) + count
+                row += batch.num_rows
+        with naming(f"data '{self.path}'"):
+            for split in SPLITS:
+                if not totals[split]["rows"]:
+                    raise DataError(f"split '{split}' has no rows; check `training.split` and '{self._split_column}'")
+                check_sample_spaces(self.schema, totals[split], split)
         return totals
 
     def rows(self, split: Split, batch_size: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
@@ -97,6 +103,19 @@ class Impressions:
             left = table.slice(full)
         if left is not None and left.num_rows:
             yield left
+
+    def _checked(self, batch: pa.RecordBatch) -> dict[str, OutputLabels]:
+        """Labels of some rows, whose features have been read as well."""
+        for feature in self.schema.features:
+            numeric = isinstance(feature, NumericFeature)
+            array = raw.column(batch, feature.column, numeric=numeric)
+            if numeric:
+                raw.numbers(feature.column, array)
+            elif isinstance(feature, CategoricalListFeature):
+                raw.text(feature.column, raw.lists(feature.column, array, feature.max_length).values)
+            else:
+                raw.text(feature.column, array)
+        return task_labels(self.schema, {name: label_values(batch.column(name)) for name in self.schema.label_columns})
 
     def _pools(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         held: list[pa.Table] = []
@@ -130,7 +149,7 @@ class Impressions:
             ):
                 if batch.num_rows:
                     yield batch
-        except (OSError, pa.ArrowInvalid) as exc:
+        except (OSError, pa.ArrowException) as exc:
             raise DataError(f"file '{fragment.path}' cannot be read: {exc}; write it again") from exc
 
 
@@ -157,29 +176,64 @@ def label_values(array: pa.Array) -> npt.NDArray[np.generic]:
     return values
 
 
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put a place in front of errors about data that cannot know where they were read."""
+    try:
+        yield
+    except DataError as exc:
+        raise DataError(f"{where}: {exc}") from exc
+
+
 def _open(path: Path, columns: tuple[str, ...]) -> ds.Dataset:
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not path.exists():
         raise DataError(f"data '{path}' does not exist; give a Parquet file or a folder of them")
+    root = path if path.is_dir() else path.parent
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"folder '{path}' holds no .parquet file; give a Parquet file or a folder of them")
+    fields: dict[str, pa.Field] = {}
     for file in files:
-        _check_file(file, columns)
-    dataset: ds.Dataset = ds.dataset([str(file) for file in files], format="parquet", partitioning="hive")
-    return dataset
+        _merge(fields, file, _fields(file, root, columns))
+    try:
+        # Folders above `root` may be called key=value as well; they are none of ours.
+        dataset: ds.Dataset = ds.dataset(
+            [str(file) for file in files], format="parquet", partitioning="hive", partition_base_dir=str(root)
+        )
+    except pa.ArrowException as exc:
+        raise DataError(f"files of '{path}' do not fit together: {exc}; write them with the same columns") from exc
+    return dataset.replace_schema(pa.schema([fields.get(name, dataset.schema.field(name)) for name in columns]))
 
 
-def _check_file(file: Path, columns: tuple[str, ...]) -> None:
+def _fields(file: Path, root: Path, columns: tuple[str, ...]) -> list[pa.Field]:
+    """Those of the columns that the file itself holds; the others are names of its folders."""
     try:
         schema = pq.read_schema(file)
-    except (OSError, pa.ArrowInvalid) as exc:
+    except (OSError, pa.ArrowException) as exc:
         raise DataError(f"file '{file}' is not readable Parquet ({exc}); write it again, it may be truncated") from exc
-    partitions = {part.split("=")[0] for part in file.parent.parts if "=" in part}
+    partitions = {part.split("=")[0] for part in file.relative_to(root).parent.parts if "=" in part}
     if missing := [name for name in columns if name not in schema.names and name not in partitions]:
         raise DataError(
             f"file '{file}' lacks column {missing[0]!r}, which the config names; it has {sorted(schema.names)}; "
             "add the column, or correct the config"
         )
+    if repeated := [name for name in columns if schema.names.count(name) > 1]:
+        raise DataError(f"file '{file}' has column {repeated[0]!r} more than once; keep one of them")
+    return [schema.field(name).remove_metadata() for name in columns if name not in partitions]
+
+
+def _merge(fields: dict[str, pa.Field], file: Path, new: Iterable[pa.Field]) -> None:
+    """Widen each column's type so that it holds the file's values: null to anything, integers to floats."""
+    for field in new:
+        known = fields.get(field.name, field)
+        try:
+            both = pa.unify_schemas([pa.schema([known]), pa.schema([field])], promote_options="permissive")
+        except pa.ArrowException as exc:
+            raise DataError(
+                f"file '{file}' holds {field.type} in column '{field.name}', files before it {known.type}; "
+                "write all files with one type"
+            ) from exc
+        fields[field.name] = both.field(0)
 
 
 def _concat(tables: list[pa.Table]) -> pa.Table:

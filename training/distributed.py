@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,7 @@ from torchrec.distributed.planner.types import KernelConfig, TopologyFactory, Tr
 from torchrec.distributed.types import ShardedTensor
 from torchrec.optim import RowWiseAdagrad
 
+from ranker.layers.embedding import TABLE_PREFIX
 from training.config import TableOptimizer
 
 # Says at every start that a function torchrec calls has a successor; nothing a user could act on.
@@ -42,7 +44,11 @@ def process_group() -> Iterator[None]:
         yield
         return
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            dist.init_process_group("cpu:gloo,cuda:nccl")  # whole states are gathered on the CPU
+        else:
+            dist.init_process_group("gloo")
     else:
         dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:
@@ -84,31 +90,57 @@ def shard(
         )
 
 
-def table_states(sharded: DistributedModelParallel) -> dict[str, Tensor | ShardedTensor]:
-    """The live tensors of every table: `NAME` for its weights, `NAME/STATE` for the optimizer's."""
-    weights = {key.split(".")[-2]: value for key, value in sharded.state_dict().items()}
-    states = sharded.fused_optimizer.state_dict()["state"]
-    per_table = {
-        f"{key.split('.')[-2]}/{name.split('.')[-1]}": value
-        for key, entry in states.items()
-        for name, value in entry.items()
-        if isinstance(value, (Tensor, ShardedTensor))
-    }
+class TableState(NamedTuple):
+    """A tensor that is spread over the processes.
+
+    Attributes:
+        size: Of the whole.
+        dtype: Of its values.
+        parts: Offsets and live storage of the parts that this process holds.
+    """
+
+    size: torch.Size
+    dtype: torch.dtype
+    parts: list[tuple[list[int], Tensor]]
+
+
+def table_states(sharded: DistributedModelParallel) -> dict[str, TableState]:
+    """The live tensors of the tables: `NAME` for the weights of all, `NAME/STATE` for the optimizer's of those here."""
+    with _quiet_torchrec():
+        weights = {_table(key): _state(value) for key, value in sharded.state_dict().items()}
+        states = sharded.fused_optimizer.state_dict()["state"]
+        per_table = {
+            f"{_table(key)}/{name.split('.')[-1]}": _state(value)
+            for key, entry in states.items()
+            for name, value in entry.items()
+            if isinstance(value, (Tensor, ShardedTensor))
+        }
     return {**weights, **per_table}
 
 
-def gather(tensors: Mapping[str, Tensor | ShardedTensor]) -> dict[str, Tensor]:
-    """Whole copies of sharded tensors, on the CPU of every process."""
-    return {name: _whole(tensor) for name, tensor in tensors.items()}
+def _state(tensor: Tensor | ShardedTensor) -> TableState:
+    if not isinstance(tensor, ShardedTensor):
+        return TableState(tensor.size(), tensor.dtype, [([0] * tensor.dim(), tensor)])
+    parts = [(shard.metadata.shard_offsets, shard.tensor) for shard in tensor.local_shards()]
+    return TableState(tensor.size(), tensor.dtype, parts)
 
 
-def scatter(whole: Mapping[str, Tensor], tensors: Mapping[str, Tensor | ShardedTensor]) -> None:
-    """Write whole tensors into live ones, each process its shards."""
+def _table(key: str) -> str:
+    """Name of the table that `embedding_bags.table_NAME.weight` is about."""
+    return key.split(".")[-2].removeprefix(TABLE_PREFIX)
+
+
+def gather(states: Mapping[str, TableState]) -> dict[str, Tensor]:
+    """Whole copies of spread tensors, on the CPU of every process; also of those that live on other processes only."""
+    return {name: _whole(states.get(name), *known) for name, known in _known(states).items()}
+
+
+def scatter(whole: Mapping[str, Tensor], states: Mapping[str, TableState]) -> None:
+    """Write whole tensors into live ones, each process its parts."""
     with torch.no_grad():
-        for name, target in tensors.items():
-            for offsets, shard_tensor in _local(target):
-                window = tuple(slice(o, o + n) for o, n in zip(offsets, shard_tensor.shape, strict=True))
-                shard_tensor.copy_(whole[name][window])
+        for name, state in states.items():
+            for offsets, part in state.parts:
+                part.copy_(whole[name][_window(offsets, part)])
 
 
 def average(tensors: Sequence[Tensor]) -> None:
@@ -144,27 +176,31 @@ def gather_rows(rows: Tensor) -> Tensor:
     return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
 
 
-def _local(tensor: Tensor | ShardedTensor) -> list[tuple[list[int], Tensor]]:
-    """Offsets and storage of the shards that this process holds."""
-    if isinstance(tensor, ShardedTensor):
-        return [(shard.metadata.shard_offsets, shard.tensor) for shard in tensor.local_shards()]
-    return [([0] * tensor.dim(), tensor)]
+def _known(states: Mapping[str, TableState]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Size and type of the tensors of all processes, in one order: optimizer state is known to a table's owner only."""
+    mine = {name: (state.size, state.dtype) for name, state in states.items()}
+    everyones: list[dict[str, tuple[torch.Size, torch.dtype]]] = [mine] * dist.get_world_size()
+    if len(everyones) > 1:
+        dist.all_gather_object(everyones, mine)
+    return dict(sorted((name, known) for each in everyones for name, known in each.items()))
 
 
-def _whole(tensor: Tensor | ShardedTensor) -> Tensor:
-    if not isinstance(tensor, ShardedTensor):
-        return tensor.detach().cpu().clone()
-    result = torch.zeros(tensor.size(), dtype=tensor.dtype)
-    for offsets, part in _local(tensor):
-        result[tuple(slice(o, o + n) for o, n in zip(offsets, part.shape, strict=True))] = part.detach().cpu()
+def _whole(state: TableState | None, size: torch.Size, dtype: torch.dtype) -> Tensor:
+    result = torch.zeros(size, dtype=dtype)
+    for offsets, part in state.parts if state is not None else ():
+        result[_window(offsets, part)] = part.detach().cpu()
     if dist.get_world_size() > 1:
         dist.all_reduce(result)  # every element is held by one process and zero on the others
     return result
 
 
+def _window(offsets: Sequence[int], part: Tensor) -> tuple[slice, ...]:
+    return tuple(slice(offset, offset + length) for offset, length in zip(offsets, part.shape, strict=True))
+
+
 @contextmanager
 def _quiet_torchrec() -> Iterator[None]:
-    """Without torchrec's log lines about planning on real hardware, which the constraints above leave no choice in."""
+    """Without torchrec's log lines and warnings that nobody who uses this package could act on."""
     logger = logging.getLogger("torchrec")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -172,6 +208,8 @@ def _quiet_torchrec() -> Iterator[None]:
         with warnings.catch_warnings():
             # Building a sharded collection compiles TorchScript helpers, which torch has deprecated as a whole.
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.jit.*")
+            # torchrec's state still consists of ShardedTensors, which torch wants to replace.
+            warnings.filterwarnings("ignore", message="Please use DTensor", category=FutureWarning)
             yield
     finally:
         logger.setLevel(level)

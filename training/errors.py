@@ -5,6 +5,10 @@ TrainingError (RuntimeError)
 └── DivergenceError  losses or gradients stopped being finite
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class TrainingError(RuntimeError):
     """Base of the errors of the offline side."""
@@ -15,4 +19,13 @@ class ConfigError(TrainingError):
 
 
 class DivergenceError(TrainingError):
-    """Losses or gradients stopped being finite."""
+    """Losses or gradients stopped being finite.
+
+    Args:
+        message: Names the task and the step.
+        rows: Rows of the batch at which it happened, as far as known.
+    """
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+import torch.distributed as dist
 
 from ranker.bundle import Bundle, write_bundle
 from ranker.calibration import Calibration
@@ -31,8 +32,10 @@ def export_bundle(
     metrics: dict[str, Any],
     data: dict[str, Any],
     version: str,
-) -> Bundle:
+) -> Bundle | None:
     """Script the network, hold it against the eager one on real rows, and write the bundle.
+
+    Every process has to call this, for its share of the tables; only the first one writes.
 
     Args:
         path: Folder to create.
@@ -45,12 +48,17 @@ def export_bundle(
         data: Where the training rows came from.
         version: Name of the version.
 
+    Returns:
+        The bundle as read back; None on all processes but the first.
+
     Raises:
         BundleError: Scripted and eager outputs differ by more than `export.tolerance`; nothing is written.
     """
     rows = golden_rows(impressions, config.export.golden_rows)
     eager = dict(outputs_of(network, encoder, rows))
     graph = script(network)
+    if dist.get_rank() != 0:
+        return None
     encoded = encoder.encode(rows)
     with torch.inference_mode():
         scripted = graph(*encoded.request, *encoded.item, torch.arange(rows.num_rows))

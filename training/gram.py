@@ -88,7 +88,7 @@ def average_gradients(gradients: Sequence[Sequence[Tensor]]) -> None:
 def _by_table(embedding: EmbeddingLayer, encoded: Encoded, gradients_TBD: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Per table, every looked-up id of the batch [N] and what each task's gradient brings to it, float64 [N, T, V]."""
     ids = torch.cat([encoded.request.ids, encoded.item.ids])
-    lengths_EB = torch.cat([encoded.request.lengths, encoded.item.lengths]).view(len(embedding.features), -1)
+    lengths_EB = embedding.lengths(encoded)
     ids_by_feature = ids.split(lengths_EB.sum(1).tolist())
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
     columns = embedding.columns()

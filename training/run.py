@@ -14,7 +14,7 @@ from ranker.calibration import Calibration
 from ranker.encoding import Encoder
 from ranker.registry import new_version
 from training.config import ExperimentConfig, dump_config
-from training.data import Impressions
+from training.data import Impressions, naming
 from training.distributed import process_group
 from training.errors import ConfigError
 from training.evaluation import EvaluationReport
@@ -56,16 +56,13 @@ def train(config: ExperimentConfig, data: Path, out: Path, progress: Progress) -
     """
     with process_group():
         first = dist.get_rank() == 0
-        if (out / BUNDLE).exists():
-            raise ConfigError(f"run folder '{out}' already holds a bundle; choose another --out, or remove it")
+        _refuse_used(out)
         impressions = Impressions(data, config)
-        counts = impressions.check()
+        counts, encoder = check_data(impressions)
         progress.say(_describe(counts))
-        encoder = Encoder.fit(config.data_schema, impressions.rows("train"))
         progress.say(f"encoder: {sum(encoder.num_embeddings.values()):,} rows in {len(encoder.num_embeddings)} tables")
         if first:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+            _create(out, config)
         trainer = Trainer(config, impressions, encoder, progress, curves=out / "tensorboard")
         history = trainer.fit(counts["train"]["rows"])
         valid = trainer.predict("valid")
@@ -76,9 +73,6 @@ def train(config: ExperimentConfig, data: Path, out: Path, progress: Progress) -
             "valid": valid.report(calibration, config.policy).to_dict(),
             "history": history.to_dict(),
         }
-        if not first:
-            dist.barrier()
-            return RunResult(None, report, history)
         bundle = export_bundle(
             out / BUNDLE,
             config=config,
@@ -90,9 +84,39 @@ def train(config: ExperimentConfig, data: Path, out: Path, progress: Progress) -
             data=_describe_data(impressions, counts),
             version=new_version(),
         )
-        (out / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-        dist.barrier()
+        if first:
+            (out / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+        dist.barrier()  # no process leaves before the bundle is there
         return RunResult(bundle, report, history)
+
+
+def check_data(impressions: Impressions) -> tuple[dict[str, dict[str, int]], Encoder]:
+    """Find all that can be wrong with the data before anything is trained or written.
+
+    Returns:
+        Per split, its rows and the labelled rows of each output; and the encoder, fitted on the training rows.
+
+    Raises:
+        DataError: Names the file, the column, the value and the fix.
+    """
+    counts = impressions.check()
+    with naming(f"data '{impressions.path}'"):
+        return counts, Encoder.fit(impressions.schema, impressions.rows("train"))
+
+
+def _refuse_used(out: Path) -> None:
+    if (out / BUNDLE).exists():
+        raise ConfigError(f"run folder '{out}' already holds a bundle; choose another --out, or remove it")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out must be a folder, '{out}' is a file; choose another --out")
+
+
+def _create(out: Path, config: ExperimentConfig) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"run folder '{out}' cannot be written: {exc.strerror}; choose another --out") from exc
 
 
 def _describe(counts: dict[str, dict[str, int]]) -> str:

@@ -22,6 +22,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 # From a batch of rows to the place in SPLITS of each; -1 for rows of no split.
 Assign = Callable[[pa.RecordBatch], npt.NDArray[np.int64]]
 _HASH_BUCKETS = 10_000
+_NO_TIMES = np.empty(0, np.float64)
 
 
 def split_column(config: SplitConfig, ids: Ids) -> str:
@@ -56,7 +57,9 @@ def build_split(config: SplitConfig, ids: Ids, scan: Callable[[], Iterable[pa.Re
         bounds = _bounds(config, _HASH_BUCKETS)
         hashes = HashMap(_HASH_BUCKETS)
         return lambda batch: _places(lookup(text(column, batch.column(column)), hashes) - NUM_RESERVED, bounds)
-    times = np.concatenate([_times(column, batch.column(column)) for batch in scan()])
+    times = np.concatenate([_NO_TIMES, *(_times(column, batch.column(column)) for batch in scan())])
+    if not len(times):
+        raise DataError(f"timestamp column '{column}' has no rows to split; check the path")
     bounds = np.quantile(times, [1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction])
     return lambda batch: _places(_times(column, batch.column(column)), bounds)
 
@@ -72,22 +75,28 @@ def _bounds(config: UserSplit, size: int) -> npt.NDArray[np.float64]:
     return size * np.array([1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction])
 
 
-def _places(values: npt.NDArray[np.int64], bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _places(
+    values: npt.NDArray[np.int64] | npt.NDArray[np.float64], bounds: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
     """0 below the first bound, 1 between the two, 2 from the second on."""
     return np.searchsorted(bounds, values, side="right").astype(np.int64)
 
 
-def _times(column: str, array: pa.Array) -> npt.NDArray[np.int64]:
+def _times(column: str, array: pa.Array) -> npt.NDArray[np.float64]:
+    """Times as numbers of one unit: microseconds for timestamps and dates, the file's own for numbers."""
     kind = array.type
     if array.null_count:
         raise DataError(f"timestamp column '{column}' must not be null, got {array.null_count} nulls; drop those rows")
-    if pa.types.is_timestamp(kind):
-        return _int64(array.cast(pa.timestamp("us", kind.tz)))
-    if pa.types.is_date(kind):
-        return _int64(array.cast(pa.timestamp("us")))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _int64(array.cast(pa.int64(), safe=False))
-    raise DataError(f"timestamp column '{column}' must be a timestamp, a date or a number, got {kind}; convert it")
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        # Finer than a microsecond is cut off: pandas writes nanoseconds.
+        return _int64(array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)).astype(np.float64)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise DataError(f"timestamp column '{column}' must be a timestamp, a date or a number, got {kind}; convert it")
+    times = np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if not np.isfinite(times).all():
+        value = times[~np.isfinite(times)][0]
+        raise DataError(f"timestamp column '{column}' must hold finite numbers, got {value}; drop those rows")
+    return times
 
 
 def _int64(array: pa.Array) -> npt.NDArray[np.int64]:

@@ -20,6 +20,8 @@ from training.gram import average_gradients, exact_gram, representation_gram
 
 # Shapes: T = tasks, B = rows, D = width of the representation
 
+_ROWS_NAMED = 5  # in the message of an error
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -70,7 +72,7 @@ class Step:
         self.gram = gram
         self.average = GramAverage(gram, len(kinds)) if gram is not None else None
         self.num_steps = 0
-        self.num_bad_steps = 0
+        self.bad_steps_T = torch.zeros(len(kinds), dtype=torch.int64)
         self._weights_T = torch.ones(len(kinds), dtype=torch.float64)
         self._shared, self._own = _partition(architecture, embedding.width)
 
@@ -88,16 +90,19 @@ class Step:
         mean_T = losses_T.detach().clone()
         average([mean_T])
         active_T = labelled_T & torch.isfinite(mean_T)
-        if self._is_bad(mean_T, labelled_T, logits, targets):
+        if not torch.equal(active_T, labelled_T):
             losses_T = _only(active_T, logits, targets, self.kinds, counts_T)
         if active_T.any():
-            gradient_BD = self._backward(encoded, x_BD, losses_T, mean_T, active_T)
-            self._apply(pooled_BD, gradient_BD)
+            gradient_BD, active_T = self._backward(encoded, x_BD, losses_T, mean_T, active_T)
+            active_T = active_T & self._apply(pooled_BD, gradient_BD)
+        self._count_bad(labelled_T, active_T, logits, targets)
         self.num_steps += 1
         return StepResult(mean_T, self._weights_T.clone(), active_T)
 
-    def _backward(self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor) -> Tensor:
-        """Set the gradient of every dense parameter; return the one at the representation."""
+    def _backward(
+        self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Set the gradient of every dense parameter; return the one at the representation, and who took part in it."""
         if self.gram is not None and self.num_steps % self.gram.every == 0:
             return self._backward_by_task(encoded, x_BD, losses_T, mean_T, active_T)
         if self.gram is None:
@@ -112,11 +117,11 @@ class Step:
         if not self.weighting.weighted_heads and self._own:
             _assign(self._own, torch.autograd.grad(losses_T.sum(), self._own, allow_unused=True))
         self._average_dense()
-        return _or_zero(gradients[0], x_BD)
+        return _or_zero(gradients[0], x_BD), active_T
 
     def _backward_by_task(
         self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """One gradient per task, the Gram matrix from them, and the weighted sum: no second backward pass."""
         assert self.gram is not None
         assert self.average is not None
@@ -128,6 +133,7 @@ class Step:
                 by_task.append([_or_zero(g, p) for g, p in zip(gradients, inputs, strict=True)])
             else:
                 by_task.append([torch.zeros_like(p) for p in inputs])
+        active_T = active_T & _drop_non_finite(by_task)
         shared = [gradients[1 : 1 + len(self._shared)] for gradients in by_task]
         own = [gradients[1 + len(self._shared) :] for gradients in by_task]
         average_gradients(shared)
@@ -143,37 +149,41 @@ class Step:
         _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
         _assign(self._own, [_mix(heads_T, parts) for parts in zip(*own, strict=True)])
         average([p.grad for p in self._own if p.grad is not None])
-        return _mix(weights_T, gradients_TBD)
+        return _mix(weights_T, gradients_TBD), active_T
 
-    def _apply(self, pooled_BD: Tensor, gradient_BD: Tensor) -> None:
-        """Move the dense parameters, and by one backward pass the tables."""
+    def _apply(self, pooled_BD: Tensor, gradient_BD: Tensor) -> bool:
+        """Move the dense parameters, and by one backward pass the tables; all stay if the gradient is not finite."""
         parameters = [*self._shared, *self._own]
-        if self.max_gradient_norm is not None and parameters:
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
-        self.optimizer.step()
+        norm = _norm([gradient_BD, *(p.grad for p in parameters if p.grad is not None)])
+        finite = bool(total(norm).isfinite())
+        if finite:
+            if self.max_gradient_norm is not None and parameters:
+                torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
+            self.optimizer.step()
+            if pooled_BD.requires_grad:
+                pooled_BD.backward(gradient_BD)
         self.optimizer.zero_grad(set_to_none=True)
-        if pooled_BD.requires_grad:
-            pooled_BD.backward(gradient_BD)
+        return finite
 
     def _average_dense(self) -> None:
         average([p.grad for p in (*self._shared, *self._own) if p.grad is not None])
 
-    def _is_bad(self, mean_T: Tensor, labelled_T: Tensor, logits: dict[str, Tensor], targets: Targets) -> bool:
-        """Whether a task with labels has a non-finite loss; an error when that does not end."""
-        bad_T = labelled_T & ~torch.isfinite(mean_T)
-        if not bad_T.any():
-            self.num_bad_steps = 0
-            return False
-        self.num_bad_steps += 1
-        if self.num_bad_steps < self.max_bad_steps:
-            return True
-        place = int(bad_T.nonzero()[0])
+    def _count_bad(self, labelled_T: Tensor, active_T: Tensor, logits: dict[str, Tensor], targets: Targets) -> None:
+        """Count, by task, the steps on end that it had to be left out of; one without its labels does not count."""
+        bad_T = (labelled_T & ~active_T).cpu()
+        self.bad_steps_T = torch.where(labelled_T.cpu(), (self.bad_steps_T + 1) * bad_T, self.bad_steps_T)
+        if int(self.bad_steps_T.max()) < self.max_bad_steps:
+            return
+        place = int(self.bad_steps_T.argmax())
         task = list(logits)[place]
-        rows = (targets.mask_BT[:, place] & ~torch.isfinite(logits[task])).nonzero().flatten()[:5].tolist()
+        finite_B = logits[task].isfinite() & targets.labels_BT[:, place].isfinite()
+        rows = (targets.mask_BT[:, place] & ~finite_B).nonzero().flatten()[:_ROWS_NAMED].tolist()
         raise DivergenceError(
-            f"the loss of task '{task}' was not finite for {self.num_bad_steps} steps on end, last at step "
-            f"{self.num_steps}, rows {rows or 'all'} of the batch; lower training.dense.learning_rate, or look for "
-            "extreme values in the numeric features of those rows (transforms: [log1p, standardize] tame them)"
+            f"loss or gradient of task '{task}' was not finite for {self.max_bad_steps} steps on end, last at step "
+            f"{self.num_steps}, {f'rows {rows} of the batch' if rows else 'in no single row alone'}; lower "
+            "training.dense.learning_rate, or look for extreme values in the labels and numeric features of those "
+            "rows (transforms: [log1p, standardize] tame features)",
+            rows,
         )
 
 
@@ -214,3 +224,17 @@ def _assign(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | Non
 
 def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
+
+
+def _drop_non_finite(by_task: Sequence[list[Tensor]]) -> Tensor:
+    """Zero the gradients of tasks that have a non-finite one: a weight of zero would keep its NaN. True [T]: kept."""
+    kept_T = total(torch.stack([_norm(gradients) for gradients in by_task])).isfinite()
+    for gradients, kept in zip(by_task, kept_T.tolist(), strict=True):
+        if not kept:
+            gradients[:] = [torch.zeros_like(gradient) for gradient in gradients]
+    return kept_T
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Norm of all tensors together; not finite where any of their values is not."""
+    return torch.nn.utils.get_total_norm(list(tensors))

@@ -14,17 +14,19 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ranker.calibration import Calibration
-from ranker.encoding import Encoder
+from ranker.encoding import Encoded, Encoder, SideTensors
+from ranker.losses import Targets
 from ranker.weighting import GramOptions
 from training.batches import Batch, ahead, encode_batch, part_of
 from training.config import ExperimentConfig
-from training.data import Impressions
+from training.data import Impressions, id_columns
+from training.errors import DivergenceError
 from training.evaluation import EvaluationReport
 from training.network import Network
 from training.predictions import Predictions, predict
 from training.progress import Progress
 from training.splits import Split
-from training.step import Step
+from training.step import Step, StepResult
 
 # Shapes: T = tasks
 
@@ -112,6 +114,14 @@ class Trainer:
         Args:
             num_train_rows: Rows of the training split, for the progress bar.
         """
+        try:
+            self._fit(num_train_rows)
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+        return self.history
+
+    def _fit(self, num_train_rows: int) -> None:
         best: dict[str, Tensor] = {}
         patience = self.config.training.early_stopping.patience
         for number in range(1, self.config.training.epochs + 1):
@@ -123,9 +133,6 @@ class Trainer:
             if number - self.history.best >= patience:
                 break
         self.network.load_state(best)
-        if self._writer is not None:
-            self._writer.close()
-        return self.history
 
     def predict(self, split: Split) -> Predictions:
         """Raw outputs and labels of one split, in file order."""
@@ -140,7 +147,7 @@ class Trainer:
         self.network.architecture.train()
         with self.progress.bar(f"epoch {number}", num_train_rows) as advance:
             for batch in ahead(batches):
-                result = self.step(*_to(batch, self.device))
+                result = self._step(batch)
                 active_T = result.active_T.cpu().numpy()
                 losses_T.add(result.losses_T.cpu().numpy(), active_T)
                 weights_T.add(result.weights_T.cpu().numpy(), active_T)
@@ -163,6 +170,21 @@ class Trainer:
             for name, value in epoch.valid.items():
                 self._writer.add_scalar(f"valid/{name}", value, self.step.num_steps)
         return epoch
+
+    def _step(self, batch: Batch) -> StepResult:
+        encoded, targets, rows = batch
+        sides = [SideTensors(*(tensor.to(self.device, non_blocking=True) for tensor in side)) for side in encoded]
+        on_device = Targets(*(tensor.to(self.device, non_blocking=True) for tensor in targets))
+        try:
+            return self.step(Encoded(*sides), on_device)
+        except DivergenceError as exc:
+            columns = id_columns(self.config.data_schema)
+            if not exc.rows or not columns:
+                raise
+            named = "; ".join(
+                ", ".join(f"{name}={rows.column(name)[row].as_py()}" for name in columns) for row in exc.rows
+            )
+            raise DivergenceError(f"{exc}. Those rows are: {named}", exc.rows) from exc
 
     def _selection(self, report: EvaluationReport, predictions: Predictions) -> float:
         """Mean over the chosen tasks of AUC (R2 for regressions); a task without both classes does not count."""
@@ -196,11 +218,3 @@ class _Mean:
     def by_task(self, tasks: tuple[str, ...]) -> dict[str, float]:
         means = self._sum / np.maximum(self._count, 1)
         return dict(zip(tasks, means.tolist(), strict=True))
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    if device.type == "cpu":
-        return batch
-    encoded, targets = batch
-    sides = [type(side)(*(tensor.to(device, non_blocking=True) for tensor in side)) for side in encoded]
-    return Batch(type(encoded)(*sides), type(targets)(*(tensor.to(device, non_blocking=True) for tensor in targets)))

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
 from ranker.encoding import Encoded, num_numeric_inputs
-from ranker.schema import CategoricalListFeature, FeatureSpec, Schema, embedded, table_name
+from ranker.schema import CategoricalListFeature, FeatureSpec, Schema, embedded, embedding_dim, table_name
 
 # Shapes: B = rows, D = width of the pooled representation
+
+# torchrec keeps tables in a ModuleDict, which refuses the names of its own methods: `items`, `values`, `type`.
+TABLE_PREFIX = "table_"
 
 
 class EmbeddingLayer(nn.Module):
@@ -51,7 +54,7 @@ class EmbeddingLayer(nn.Module):
         pooled = pooled if isinstance(pooled, KeyedTensor) else pooled.wait()
         by_feature = pooled.to_dict()
         split = len(self.request_features)
-        weights_EB = self._mean_weights(jagged.lengths())
+        weights_EB = self.bag_weights(encoded)
         parts = [
             by_feature[feature.name] if weight_B is None else by_feature[feature.name] * weight_B.unsqueeze(1)
             for feature, weight_B in zip(self.features, weights_EB, strict=True)
@@ -60,7 +63,16 @@ class EmbeddingLayer(nn.Module):
 
     def bag_weights(self, encoded: Encoded) -> list[Tensor | None]:
         """Weight of each id of a row in its bag, per embedded feature [B]: 1 / length for means, None for one."""
-        return self._mean_weights(torch.cat([encoded.request.lengths, encoded.item.lengths]))
+        # Tables pool by sum; a mean is the sum over the length, so that features of one table may pool differently.
+        return [
+            1.0 / lengths_B.clamp(min=1) if _pools_mean(feature) else None
+            for feature, lengths_B in zip(self.features, self.lengths(encoded), strict=True)
+        ]
+
+    def lengths(self, encoded: Encoded) -> Tensor:
+        """Ids per embedded feature and row, [E, B]."""
+        num_rows = encoded.request.numeric_BN.shape[0]
+        return torch.cat([encoded.request.lengths, encoded.item.lengths]).view(len(self.features), num_rows)
 
     def columns(self) -> list[slice]:
         """Which columns of the representation each embedded feature fills, in order."""
@@ -78,14 +90,6 @@ class EmbeddingLayer(nn.Module):
         numbers = num_numeric_inputs(self.schema, "request") + num_numeric_inputs(self.schema, "item")
         return numbers + sum(embedding_dim(self.schema, feature) for feature in self.features)
 
-    def _mean_weights(self, lengths: Tensor) -> list[Tensor | None]:
-        # Tables pool by sum; a mean is the sum over the length, so that features of one table may pool differently.
-        lengths_EB = lengths.view(len(self.features), -1)
-        return [
-            1.0 / lengths_EB[place].clamp(min=1) if _pools_mean(feature) else None
-            for place, feature in enumerate(self.features)
-        ]
-
 
 def table_configs(schema: Schema, num_embeddings: Mapping[str, int]) -> list[EmbeddingBagConfig]:
     """torchrec's description of every table, each named once, however many features share it."""
@@ -95,7 +99,7 @@ def table_configs(schema: Schema, num_embeddings: Mapping[str, int]) -> list[Emb
             by_table.setdefault(table_name(feature), []).append(feature)
     return [
         EmbeddingBagConfig(
-            name=table,
+            name=TABLE_PREFIX + table,
             num_embeddings=num_embeddings[table],
             embedding_dim=embedding_dim(schema, features[0]),
             feature_names=[feature.name for feature in features],
@@ -103,13 +107,6 @@ def table_configs(schema: Schema, num_embeddings: Mapping[str, int]) -> list[Emb
         )
         for table, features in by_table.items()
     ]
-
-
-def embedding_dim(schema: Schema, feature: FeatureSpec) -> int:
-    """Width of the table that a feature reads."""
-    table = getattr(feature, "table", None)
-    own = schema.tables[table].embedding_dim if table else feature.embedding_dim
-    return own or schema.embedding_dim
 
 
 def _pools_mean(feature: FeatureSpec) -> bool:
