@@ -32,7 +32,7 @@ def wire(request: Any, response: Any, status: int = 200) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(request)}}},
         "responses": {
-            str(status): {"description": "Done.", "content": {"application/json": {"schema": _schema(response)}}}
+            str(int(status)): {"description": "Done.", "content": {"application/json": {"schema": _schema(response)}}}
         },
     }
 

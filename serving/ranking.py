@@ -3,65 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from time import perf_counter
-from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from ranker.errors import DataError
 from ranker.fusion import top_k
-from ranker.schema import Schema
+from serving.answers import Fused, Job, answer
+from serving.candidates import wanted
 from serving.decoding import decode
-from serving.engine import Engine, Outputs
-from serving.errors import FieldError, InvalidRequest, NotReady, ServingError, TooLarge, Unscorable, problem
-from serving.features import (
-    Columns,
-    FeaturePlan,
-    FeatureSource,
-    Stored,
-    Wanted,
-    item_columns,
-    num_missing_items,
-    request_columns,
-)
+from serving.engine import Outputs
+from serving.errors import NotReady, ServingError, TooLarge, Unscorable, problem
+from serving.features import FeatureSource, item_columns, request_columns
 from serving.models import Models
-from serving.policies import Choice, PolicyCache
+from serving.policies import PolicyCache
 from serving.request_log import RequestLog
-from serving.schemas import BatchRequest, Candidate, RankRequest
+from serving.schemas import BatchRequest, RankRequest
 from serving.settings import Limits
 from serving.telemetry import Metrics
-from serving.values import check
 
 # Shapes: L = candidates of one request, K = places of the answer
 
 _REQUEST = msgspec.json.Decoder(RankRequest)
 _BATCH = msgspec.json.Decoder(BatchRequest)
-
-
-class _Job(NamedTuple):
-    """All that the scoring thread needs, decided before it is asked: one engine and one policy from begin to end."""
-
-    request: RankRequest
-    request_id: str
-    engine: Engine
-    choice: Choice
-    wanted: Wanted
-    stored: Stored
-
-
-class _Fused(NamedTuple):
-    """What the answer is made of."""
-
-    outputs: Outputs
-    scores_L: npt.NDArray[np.float64]
-    order_K: npt.NDArray[np.intp]
-    request_columns: Columns
-    item_columns: Columns
 
 
 class Ranker:
@@ -124,12 +92,12 @@ class Ranker:
         """
         self._check_size(request)
         engine = self._models.live()
-        wanted = _wanted(request, engine.plan)
+        wishes = wanted(request, engine.plan)
         start = perf_counter()
-        stored = await self._features.fetch(engine.plan, wanted)
+        stored = await self._features.fetch(engine.plan, wishes)
         self._metrics.stages(features=perf_counter() - start)
         choice = self._policies.choose(request.scene, engine.fusion, engine.output_names)
-        job = _Job(request, request.request_id or request_id, engine, choice, wanted, stored)
+        job = Job(request, request.request_id or request_id, engine, choice, wishes, stored)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, job)
 
     def _check_size(self, request: RankRequest) -> None:
@@ -139,33 +107,18 @@ class Ranker:
                 "send fewer, split the request, or raise RANKER_LIMITS__MAX_CANDIDATES"
             )
 
-    def _answer(self, job: _Job) -> bytes:
+    def _answer(self, job: Job) -> bytes:
         """Runs in the scoring thread."""
         fused = self._fuse(job)
         start = perf_counter()
-        plan, degraded = job.engine.plan, (*job.stored.degraded, *job.choice.degraded)
-        missing_user = bool(plan.user) and job.stored.user is None
-        missing_items = num_missing_items(plan, job.wanted, job.stored)
-        body = {
-            "request_id": job.request_id,
-            "model_version": job.engine.version,
-            "policy_version": job.choice.version,
-            "scene": job.request.scene,
-            "experiment": None,
-            "variant": None,
-            "ranking": _ranking(job, fused),
-            "degraded": degraded,
-            "missing": {"user": missing_user, "items": missing_items},
-        }
-        answer = orjson.dumps(body)
+        body = answer(job, fused)
+        encoded = orjson.dumps(body)
         self._metrics.stages(serialise=perf_counter() - start)
-        self._metrics.ranked(
-            len(job.wanted.item_ids), missing_user=missing_user, missing_items=missing_items, degraded=degraded
-        )
+        self._metrics.ranked(len(job.wanted.item_ids), body["missing"], body["degraded"])
         self._log.ranked(job.request, body)
-        return answer
+        return encoded
 
-    def _fuse(self, job: _Job) -> _Fused:
+    def _fuse(self, job: Job) -> Fused:
         engine, plan = job.engine, job.engine.plan
         request = request_columns(plan, job.wanted, job.stored)
         items = item_columns(plan, job.wanted, job.stored)
@@ -178,41 +131,7 @@ class Ranker:
         scores_L = job.choice.policy.score(scored.outputs)
         order_K = top_k(scores_L, job.request.top_k)
         self._metrics.stages(encode=scored.encode_seconds, score=scored.score_seconds, fuse=perf_counter() - start)
-        return _Fused(scored.outputs, scores_L, order_K, request, items)
-
-
-def _wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
-    """Ids and values of a request, checked against what the live model reads."""
-    item_ids: list[str | int] = []
-    overrides: dict[int, Mapping[str, Any]] = {}
-    faults = list(check(request.context, plan.context, "context"))
-    for place, candidate in enumerate(request.candidates):
-        if isinstance(candidate, Candidate):
-            item_ids.append(candidate.item_id)
-            if candidate.features:
-                overrides[place] = candidate.features
-                faults += check(candidate.features, plan.item, f"candidates[{place}].features")
-        else:
-            item_ids.append(candidate)
-    if repeated := _first_repeated(item_ids):
-        faults.append(repeated)
-    if faults:
-        raise InvalidRequest(*faults[:100])
-    return Wanted(request.user_id, item_ids, request.context, overrides)
-
-
-def _first_repeated(item_ids: Sequence[str | int]) -> FieldError | None:
-    """The first candidate that was there before; 5 and "5" are one item."""
-    texts = [str(item_id) for item_id in item_ids]
-    if len(set(texts)) == len(texts):
-        return None
-    seen: set[str] = set()
-    for place, text in enumerate(texts):
-        if text in seen:
-            message = f"repeats item '{text}'; each item must be there once (5 and \"5\" are one)"
-            return FieldError(f"candidates[{place}]", message, "remove the repetition", item_ids[place])
-        seen.add(text)
-    return None
+        return Fused(scored.outputs, scores_L, order_K, request, items)
 
 
 def _refuse_infinite(outputs: Outputs, item_ids: Sequence[str | int]) -> None:
@@ -224,41 +143,3 @@ def _refuse_infinite(outputs: Outputs, item_ids: Sequence[str | int]) -> None:
                 f"output '{name}' of candidate {item_id!r} is not finite: a number among its features, the user's or "
                 "the context's is far outside what the model has seen; send null for it, or correct the feature store"
             )
-
-
-def _ranking(job: _Job, fused: _Fused) -> list[dict[str, Any]]:
-    """The places of the answer, best first."""
-    names = job.engine.output_names
-    outputs_KT = np.stack([fused.outputs[name][fused.order_K] for name in names], axis=1).tolist()
-    places = fused.order_K.tolist()
-    ranking: list[dict[str, Any]] = [
-        {"item_id": job.wanted.item_ids[place], "score": score, "outputs": dict(zip(names, values, strict=True))}
-        for place, score, values in zip(places, fused.scores_L[fused.order_K].tolist(), outputs_KT, strict=True)
-    ]
-    if job.request.explain:
-        for entry, place in zip(ranking, places, strict=True):
-            entry["explain"] = _explanation(job, fused, place)
-    return ranking
-
-
-def _explanation(job: _Job, fused: _Fused, place: int) -> dict[str, Any]:
-    overridden = job.wanted.overrides.get(place, {})
-    return {
-        "terms": [
-            {
-                "output": term.output,
-                "weight": term.weight,
-                "value": (value := float(fused.outputs[term.output][place])),
-                "contribution": term.weight * value,
-            }
-            for term in job.choice.policy.terms
-        ],
-        "missing": _missing(job.engine.schema, fused, place),
-        "overridden": [f.name for f in job.engine.schema.side_features("item") if f.column in overridden],
-    }
-
-
-def _missing(schema: Schema, fused: _Fused, place: int) -> list[str]:
-    """Features of any side that had no value when this candidate was scored."""
-    absent = [f.name for f in schema.side_features("request") if fused.request_columns[f.column][0] is None]
-    return absent + [f.name for f in schema.side_features("item") if fused.item_columns[f.column][place] is None]

@@ -168,7 +168,7 @@ class RequestLog:
             "context": json.dumps(request.context),
             "model_version": answer["model_version"],
             "policy_version": answer["policy_version"],
-            "degraded": list(answer["degraded"]),
+            "degraded": answer["degraded"],
             "item_ids": [str(entry["item_id"]) for entry in answer["ranking"]],
             "scores": [entry["score"] for entry in answer["ranking"]],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -43,12 +43,12 @@ class Metrics:
         self._model.clear()
         self._model.labels(version).set(1)
 
-    def ranked(self, num_candidates: int, *, missing_user: bool, missing_items: int, degraded: Iterable[str]) -> None:
-        """A ranking was made."""
+    def ranked(self, num_candidates: int, missing: Mapping[str, int], degraded: Iterable[str]) -> None:
+        """A ranking was made; `missing` and `degraded` as its answer says."""
         self.rankings.inc()
         self.candidates.inc(num_candidates)
-        self.missing_users.inc(missing_user)
-        self.missing_items.inc(missing_items)
+        self.missing_users.inc(missing["user"])
+        self.missing_items.inc(missing["items"])
         for reason in degraded:
             self.degraded.labels(reason).inc()
 

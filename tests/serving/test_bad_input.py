@@ -60,10 +60,10 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
         (SOME | {"context": {"recent": "i1"}}, "context.recent", "i1", "must be a list"),
         (SOME | {"context": {"recent": [2**64]}}, "context.recent", "[18446744073709551616]", "64 bits"),
         (SOME | {"context": {"recent": [["i1"]]}}, "context", None, "got `array`"),
-        (SOME | {"context": {"age": 30}}, "context.age", 30, "feature of the live model"),
-        ({"candidates": [{"item_id": "i1", "features": {"price": "12"}}]}, "candidates[0].features.price", "12", "number"),
+        (SOME | {"context": {"age": 30}}, "context.age", 30, "feature of the live"),
+        ({"candidates": [{"item_id": 1, "features": {"price": "12"}}]}, "candidates[0].features.price", "12", "number"),
         ({"candidates": [{"item_id": "i1", "features": {"tags": 5}}]}, "candidates[0].features.tags", 5, "a list"),
-        ({"candidates": ["i2", {"item_id": "i1", "features": {"hour": 1}}]}, "candidates[1].features.hour", 1, "feature"),
+        ({"candidates": [2, {"item_id": 1, "features": {"hour": 1}}]}, "candidates[1].features.hour", 1, "feature"),
         ({"candidates": [{"item_id": 1, "features": {"item_id": 9}}]}, "candidates[0].features.item_id", 9, "feature"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -24,6 +24,11 @@ from tests.serving.conftest import ADMIN, CANDIDATES, CONTEXT, TOKEN, World, eve
 BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
 
 
+def started(command: list[str], stderr: IO[bytes], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """The program as a process; it looks at the registry often."""
+    return subprocess.Popen(command, stderr=stderr, env={**os.environ, "RANKER_POLL_SECONDS": "0.05", **environment})
+
+
 @asynccontextmanager
 async def program(
     world: World, *options: str, **environment: str
@@ -32,9 +37,7 @@ async def program(
     log = world.folder / "server.log"
     command = [sys.executable, "-m", "serving.cli", "run", "--port", "0", *options]
     with log.open("wb") as stderr:
-        server = subprocess.Popen(
-            command, stderr=stderr, env={**os.environ, "RANKER_POLL_SECONDS": "0.05", **environment}
-        )
+        server = await asyncio.to_thread(started, command, stderr, environment)
     try:
         address = ""
 

@@ -161,7 +161,7 @@ async def test_a_store_without_views_is_not_ready(world: World) -> None:
 def wider_schema() -> Schema:
     """The usual schema and a feature that the store does not have yet."""
     colour = {"name": "colour", "side": "item", "kind": "categorical", "encoding": {"kind": "hash", "num_buckets": 5}}
-    return Schema.model_validate({**SCHEMA, "features": [*SCHEMA["features"], colour]})  # type: ignore[misc]
+    return Schema.model_validate({**SCHEMA, "features": [*SCHEMA["features"], colour]})
 
 
 async def test_a_bundle_that_needs_more_features_waits_for_them(world: World) -> None:

@@ -15,9 +15,7 @@ from serving.errors import PolicyConflict, PolicyStoreUnavailable
 from serving.policies import PolicyStore, PolicyStoreConfig, RedisPolicyStore, SQLitePolicyStore
 
 Config = SQLitePolicyStore.Config | RedisPolicyStore.Config
-BACKENDS = [
-    str(get_args(kind.model_fields["backend"].annotation)[0]) for kind in get_args(get_args(PolicyStoreConfig)[0])
-]
+BACKENDS = [kind.model_fields["backend"].default for kind in get_args(get_args(PolicyStoreConfig)[0])]
 
 
 def policy(weight: float) -> FusionPolicy:

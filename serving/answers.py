@@ -1,0 +1,94 @@
+"""What a ranking answers: the places with their scores and outputs, and on demand why they are as they are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ranker.schema import Schema
+from serving.engine import Engine, Outputs
+from serving.features import Columns, Stored, Wanted, num_missing_items
+from serving.policies import Choice
+from serving.schemas import RankRequest
+
+# Shapes: L = candidates of one request, K = places of the answer
+
+
+class Job(NamedTuple):
+    """All that the scoring thread needs, decided before it is asked: one engine and one policy from begin to end."""
+
+    request: RankRequest
+    request_id: str
+    engine: Engine
+    choice: Choice
+    wanted: Wanted
+    stored: Stored
+
+
+class Fused(NamedTuple):
+    """What the answer is made of."""
+
+    outputs: Outputs
+    scores_L: npt.NDArray[np.float64]
+    order_K: npt.NDArray[np.intp]
+    request_columns: Columns
+    item_columns: Columns
+
+
+def answer(job: Job, fused: Fused) -> dict[str, Any]:
+    """The body of the answer, as `schemas.RankResponse` describes it: plain values, ready for orjson."""
+    plan = job.engine.plan
+    return {
+        "request_id": job.request_id,
+        "model_version": job.engine.version,
+        "policy_version": job.choice.version,
+        "scene": job.request.scene,
+        "experiment": None,
+        "variant": None,
+        "ranking": _ranking(job, fused),
+        "degraded": [*job.stored.degraded, *job.choice.degraded],
+        "missing": {
+            "user": bool(plan.user) and job.stored.user is None,
+            "items": num_missing_items(plan, job.wanted, job.stored),
+        },
+    }
+
+
+def _ranking(job: Job, fused: Fused) -> list[dict[str, Any]]:
+    """The places of the answer, best first."""
+    names = job.engine.output_names
+    outputs_KT = np.stack([fused.outputs[name][fused.order_K] for name in names], axis=1).tolist()
+    places = fused.order_K.tolist()
+    ranking: list[dict[str, Any]] = [
+        {"item_id": job.wanted.item_ids[place], "score": score, "outputs": dict(zip(names, values, strict=True))}
+        for place, score, values in zip(places, fused.scores_L[fused.order_K].tolist(), outputs_KT, strict=True)
+    ]
+    if job.request.explain:
+        for entry, place in zip(ranking, places, strict=True):
+            entry["explain"] = _explanation(job, fused, place)
+    return ranking
+
+
+def _explanation(job: Job, fused: Fused, place: int) -> dict[str, Any]:
+    overridden = job.wanted.overrides.get(place, {})
+    return {
+        "terms": [
+            {
+                "output": term.output,
+                "weight": term.weight,
+                "value": (value := float(fused.outputs[term.output][place])),
+                "contribution": term.weight * value,
+            }
+            for term in job.choice.policy.terms
+        ],
+        "missing": _missing(job.engine.schema, fused, place),
+        "overridden": [f.name for f in job.engine.schema.side_features("item") if f.column in overridden],
+    }
+
+
+def _missing(schema: Schema, fused: Fused, place: int) -> list[str]:
+    """Features of any side that had no value when this candidate was scored."""
+    absent = [f.name for f in schema.side_features("request") if fused.request_columns[f.column][0] is None]
+    return absent + [f.name for f in schema.side_features("item") if fused.item_columns[f.column][place] is None]

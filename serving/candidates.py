@@ -1,0 +1,51 @@
+"""From the wire to what is looked up and scored: a request's ids and values, checked against the live model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.errors import FieldError, InvalidRequest
+from serving.features import FeaturePlan, Wanted
+from serving.schemas import Candidate, RankRequest
+from serving.values import check
+
+_MAX_FAULTS = 100  # that one answer tells
+
+
+def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
+    """Ids and values of a request.
+
+    Raises:
+        InvalidRequest: A candidate is there twice, or a value does not fit the live model; names every fault.
+    """
+    item_ids: list[str | int] = []
+    overrides: dict[int, Mapping[str, Any]] = {}
+    faults = list(check(request.context, plan.context, "context"))
+    for place, candidate in enumerate(request.candidates):
+        if isinstance(candidate, Candidate):
+            item_ids.append(candidate.item_id)
+            if candidate.features:
+                overrides[place] = candidate.features
+                faults += check(candidate.features, plan.item, f"candidates[{place}].features")
+        else:
+            item_ids.append(candidate)
+    if repeated := _first_repeated(item_ids):
+        faults.append(repeated)
+    if faults:
+        raise InvalidRequest(*faults[:_MAX_FAULTS])
+    return Wanted(request.user_id, item_ids, request.context, overrides)
+
+
+def _first_repeated(item_ids: Sequence[str | int]) -> FieldError | None:
+    """The first candidate that was there before; 5 and "5" are one item."""
+    texts = [str(item_id) for item_id in item_ids]
+    if len(set(texts)) == len(texts):
+        return None
+    seen: set[str] = set()
+    for place, text in enumerate(texts):
+        if text in seen:
+            message = f"repeats item '{text}'; each item must be there once (5 and \"5\" are one)"
+            return FieldError(f"candidates[{place}]", message, "remove the repetition", item_ids[place])
+        seen.add(text)
+    return None
