@@ -21,7 +21,7 @@ TRAINER=localhost/ranking-service/trainer
 URL=http://127.0.0.1:8000
 WORK=$(mktemp -d)
 CLEAN_UP="rm -rf $WORK"
-trap 'eval "$CLEAN_UP"' EXIT
+trap 'set +e; eval "$CLEAN_UP"' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -96,9 +96,12 @@ check() {
     local -a command health
     mapfile -t command < <(image_list "$SERVER" Entrypoint; image_list "$SERVER" Cmd)
     mapfile -t health < <(image_list "$SERVER" Healthcheck Test)
-    run --env RANKER_STORE__BACKEND=lmdb --env RANKER_STORE__PATH=features "$container" -- "${command[@]}" &
+    # In a process group of its own, so that the server ends together with the buildah that started it.
+    setsid buildah run --isolation chroot --network host --volume "$state:/var/lib/ranker" \
+        --env RANKER_STORE__BACKEND=lmdb --env RANKER_STORE__PATH=features "$container" -- "${command[@]}" \
+        >"$WORK/server.log" 2>&1 &
     server=$!
-    CLEAN_UP="kill $server; wait $server; $CLEAN_UP"
+    CLEAN_UP="kill -- -$server; wait $server; cat $WORK/server.log; buildah rm $container >/dev/null; $CLEAN_UP"
     for _ in {1..120}; do
         kill -0 "$server"
         curl --silent --fail --output "$WORK/ready" "$URL/readyz" && break
@@ -120,7 +123,8 @@ scores = [one["score"] for one in ranking]
 assert sorted(one["item_id"] for one in ranking) == ["i1", "i2", "i3", "i4", "i5"], ranking
 assert scores == sorted(scores, reverse=True) and len(set(scores)) > 1, scores
 END
-    say "check: both images work"
+    say "check: both images work; the server stops"
+    CLEAN_UP=${CLEAN_UP/cat*server.log;/}
 }
 
 # image_list IMAGE KEY...: a list of strings in an image's config, one per line.

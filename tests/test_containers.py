@@ -41,7 +41,7 @@ def test_compose_file_is_valid(compose: dict[str, Any], validator: jsonschema.Dr
 
 
 @pytest.mark.parametrize(
-    "fault", [{"helthcheck": {}}, {"ports": "8080"}, {"depends_on": {"redis": {"condition": "up"}}}]
+    "fault", [{"helthcheck": {}}, {"ports": "8000"}, {"depends_on": {"redis": {"condition": "up"}}}]
 )
 def test_schema_refuses_faults(
     compose: dict[str, Any], validator: jsonschema.Draft7Validator, fault: dict[str, Any]
