@@ -77,7 +77,7 @@ serve: $(RUNTIME) ## Serve the registry that RANKER_REGISTRY names (ARGS="--help
 	$(BIN)/ranker-serve run $(ARGS)
 
 docs: $(DEV) ## Check the documentation: links between files, and the examples in docstrings
-	$(BIN)/python -m pytest --no-cov -q tests/test_docs.py $(PACKAGES) $(ARGS)
+	$(BIN)/python -m pytest --no-cov -q tests/test_readme.py $(PACKAGES) $(ARGS)
 
 containers: $(DEV) ## Build the images for real, without an engine or a registry, and ask the server to rank
 	docker/build.sh $(ARGS)
