@@ -195,14 +195,16 @@ def _open(path: Path, columns: tuple[str, ...]) -> ds.Dataset:
     fields: dict[str, pa.Field] = {}
     for file in files:
         _merge(fields, file, _fields(file, root, columns))
+    # Folders above `root` may be called key=value as well; they are none of ours.
+    options = {"format": "parquet", "partitioning": "hive", "partition_base_dir": str(root)}
+    names = [str(file) for file in files]
     try:
-        # Folders above `root` may be called key=value as well; they are none of ours.
-        dataset: ds.Dataset = ds.dataset(
-            [str(file) for file in files], format="parquet", partitioning="hive", partition_base_dir=str(root)
-        )
+        found = ds.dataset(names, **options).schema
+        schema = pa.schema([fields[name] if name in fields else found.field(name) for name in columns])
+        dataset: ds.Dataset = ds.dataset(names, schema=schema, **options)
     except pa.ArrowException as exc:
         raise DataError(f"files of '{path}' do not fit together: {exc}; write them with the same columns") from exc
-    return dataset.replace_schema(pa.schema([fields.get(name, dataset.schema.field(name)) for name in columns]))
+    return dataset
 
 
 def _fields(file: Path, root: Path, columns: tuple[str, ...]) -> list[pa.Field]:

@@ -85,70 +85,76 @@ class Step:
         pooled_BD = self.embedding(encoded)
         x_BD = pooled_BD.detach().requires_grad_()
         logits = self.architecture(x_BD)
-        counts_T = total(targets.mask_BT.sum(0)) / torch.distributed.get_world_size()
-        losses_T, labelled_T = task_losses(logits, *targets, self.kinds, counts_T=counts_T)
-        mean_T = losses_T.detach().clone()
+        losses, labelled_T = _losses(logits, targets, self.kinds)
+        mean_T = torch.stack(losses).detach()
         average([mean_T])
         active_T = labelled_T & torch.isfinite(mean_T)
-        if not torch.equal(active_T, labelled_T):
-            losses_T = _only(active_T, logits, targets, self.kinds, counts_T)
         if active_T.any():
-            gradient_BD, active_T = self._backward(encoded, x_BD, losses_T, mean_T, active_T)
-            active_T = active_T & self._apply(pooled_BD, gradient_BD)
+            gradient_BD, active_T = self._backward(encoded, x_BD, losses, mean_T, active_T)
+            if active_T.any() and not self._apply(pooled_BD, gradient_BD):
+                active_T = torch.zeros_like(active_T)
         self._count_bad(labelled_T, active_T, logits, targets)
         self.num_steps += 1
         return StepResult(mean_T, self._weights_T.clone(), active_T)
 
     def _backward(
-        self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor
+        self, encoded: Encoded, x_BD: Tensor, losses: list[Tensor], mean_T: Tensor, active_T: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Set the gradient of every dense parameter; return the one at the representation, and who took part in it."""
         if self.gram is not None and self.num_steps % self.gram.every == 0:
-            return self._backward_by_task(encoded, x_BD, losses_T, mean_T, active_T)
+            return self._backward_by_task(encoded, x_BD, losses, mean_T, active_T)
         if self.gram is None:
             self._weights_T = self.weighting.weights(mean_T, None, active_T)
-        weights_T = torch.where(active_T, self._weights_T.to(losses_T), 0)
-        parameters = [*self._shared, *self._own] if self.weighting.weighted_heads else self._shared
-        inputs = [x_BD, *parameters]
-        gradients = torch.autograd.grad(
-            (weights_T * losses_T).sum(), inputs, retain_graph=not self.weighting.weighted_heads, allow_unused=True
-        )
+        weights, tasks = self._weights_T.tolist(), active_T.nonzero()[:, 0].tolist()
+        weighted_heads = self.weighting.weighted_heads
+        parameters = [*self._shared, *self._own] if weighted_heads else self._shared
+        # Tasks that are not active stay out of the sum: a weight of zero would not keep their NaN out of the gradient.
+        loss = torch.stack([weights[task] * losses[task] for task in tasks]).sum()
+        gradients = torch.autograd.grad(loss, [x_BD, *parameters], retain_graph=not weighted_heads, allow_unused=True)
         _assign(parameters, gradients[1:])
-        if not self.weighting.weighted_heads and self._own:
-            _assign(self._own, torch.autograd.grad(losses_T.sum(), self._own, allow_unused=True))
-        self._average_dense()
+        if not weighted_heads and self._own:
+            own_loss = torch.stack([losses[task] for task in tasks]).sum()
+            _assign(self._own, torch.autograd.grad(own_loss, self._own, allow_unused=True))
+        self._average([*self._shared, *self._own])
         return _or_zero(gradients[0], x_BD), active_T
 
     def _backward_by_task(
-        self, encoded: Encoded, x_BD: Tensor, losses_T: Tensor, mean_T: Tensor, active_T: Tensor
+        self, encoded: Encoded, x_BD: Tensor, losses: list[Tensor], mean_T: Tensor, active_T: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One gradient per task, the Gram matrix from them, and the weighted sum: no second backward pass."""
         assert self.gram is not None
         assert self.average is not None
         inputs = [x_BD, *self._shared, *self._own]
-        by_task: list[list[Tensor]] = []
-        for task in range(len(losses_T)):
-            if active_T[task]:
-                gradients = torch.autograd.grad(losses_T[task], inputs, retain_graph=True, allow_unused=True)
-                by_task.append([_or_zero(g, p) for g, p in zip(gradients, inputs, strict=True)])
-            else:
-                by_task.append([torch.zeros_like(p) for p in inputs])
-        active_T = active_T & _drop_non_finite(by_task)
-        shared = [gradients[1 : 1 + len(self._shared)] for gradients in by_task]
-        own = [gradients[1 + len(self._shared) :] for gradients in by_task]
+        num_common = 1 + len(self._shared)
+        by_task: dict[int, tuple[Tensor | None, ...]] = {
+            task: torch.autograd.grad(losses[task], inputs, retain_graph=True, allow_unused=True)
+            for task in active_T.nonzero()[:, 0].tolist()
+        }
+        by_task = _finite_ones(by_task)
+        active_T = torch.tensor([task in by_task for task in range(len(losses))], device=active_T.device)
+        common = [
+            [
+                _or_zero(by_task[task][place] if task in by_task else None, p)
+                for place, p in enumerate(inputs[:num_common])
+            ]
+            for task in range(len(losses))
+        ]
+        shared = [gradients[1:] for gradients in common]
         average_gradients(shared)
-        gradients_TBD = torch.stack([gradients[0] for gradients in by_task])
+        gradients_TBD = torch.stack([gradients[0] for gradients in common])
         gram_TT = (
             exact_gram(self.embedding, encoded, gradients_TBD, shared)
             if self.gram.scope == "exact"
             else representation_gram(gradients_TBD)
         )
         self._weights_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
-        weights_T = self._weights_T.to(losses_T)
-        heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
+        weights_T = self._weights_T.to(mean_T)
         _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
-        _assign(self._own, [_mix(heads_T, parts) for parts in zip(*own, strict=True)])
-        average([p.grad for p in self._own if p.grad is not None])
+        heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
+        for place, parameter in enumerate(self._own, start=num_common):
+            found = [heads_T[task] * own for task, g in by_task.items() if (own := g[place]) is not None]
+            parameter.grad = found[0] if found else None  # one task alone reaches it
+        self._average(self._own)
         return _mix(weights_T, gradients_TBD), active_T
 
     def _apply(self, pooled_BD: Tensor, gradient_BD: Tensor) -> bool:
@@ -165,8 +171,9 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         return finite
 
-    def _average_dense(self) -> None:
-        average([p.grad for p in (*self._shared, *self._own) if p.grad is not None])
+    @staticmethod
+    def _average(parameters: Sequence[nn.Parameter]) -> None:
+        average([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     def _count_bad(self, labelled_T: Tensor, active_T: Tensor, logits: dict[str, Tensor], targets: Targets) -> None:
         """Count, by task, the steps on end that it had to be left out of; one without its labels does not count."""
@@ -196,21 +203,19 @@ def _partition(architecture: nn.Module, width: int) -> tuple[list[nn.Parameter],
     return shared, own
 
 
-def _only(
-    active_T: Tensor, logits: dict[str, Tensor], targets: Targets, kinds: tuple[str, ...], counts_T: Tensor
-) -> Tensor:
-    """Losses of the active tasks, the others cut off: a weight of zero would not keep NaN out of a gradient."""
-    zero = targets.labels_BT.new_zeros(())
+def _losses(logits: dict[str, Tensor], targets: Targets, kinds: tuple[str, ...]) -> tuple[list[Tensor], Tensor]:
+    """Mean loss of each task over the labelled rows of all processes, and which tasks have any.
+
+    One graph per task: through a common one, a task's infinite gradient would turn those of all others into NaN.
+    """
+    labels_BT, mask_BT = targets
+    counts_T = total(mask_BT.sum(0)) / torch.distributed.get_world_size()
     losses = []
     for task, (name, logits_B) in enumerate(logits.items()):
         one = slice(task, task + 1)
-        labels_BT, mask_BT = targets.labels_BT[:, one], targets.mask_BT[:, one]
-        losses.append(
-            task_losses({name: logits_B}, labels_BT, mask_BT, kinds[one], counts_T[one])[0][0]
-            if active_T[task]
-            else zero
-        )
-    return torch.stack(losses)
+        loss_T, _ = task_losses({name: logits_B}, labels_BT[:, one], mask_BT[:, one], kinds[one], counts_T[one])
+        losses.append(loss_T[0])
+    return losses, counts_T > 0
 
 
 def _mix(weights_T: Tensor, parts: Sequence[Tensor] | Tensor) -> Tensor:
@@ -226,13 +231,11 @@ def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-def _drop_non_finite(by_task: Sequence[list[Tensor]]) -> Tensor:
-    """Zero the gradients of tasks that have a non-finite one: a weight of zero would keep its NaN. True [T]: kept."""
-    kept_T = total(torch.stack([_norm(gradients) for gradients in by_task])).isfinite()
-    for gradients, kept in zip(by_task, kept_T.tolist(), strict=True):
-        if not kept:
-            gradients[:] = [torch.zeros_like(gradient) for gradient in gradients]
-    return kept_T
+def _finite_ones(by_task: dict[int, tuple[Tensor | None, ...]]) -> dict[int, tuple[Tensor | None, ...]]:
+    """Without the tasks that have a non-finite gradient on any process: a weight of zero would keep their NaN."""
+    norms = [_norm([gradient for gradient in gradients if gradient is not None]) for gradients in by_task.values()]
+    finite = total(torch.stack(norms)).isfinite().tolist()
+    return {task: gradients for (task, gradients), kept in zip(by_task.items(), finite, strict=True) if kept}
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

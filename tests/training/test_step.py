@@ -1,0 +1,243 @@
+"""One step moves every parameter as a plain backward pass of the weighted losses would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ranker.encoding import Encoder
+from ranker.losses import Targets, task_losses
+from ranker.models import reached_by
+from ranker.weighting import GramOptions
+from training.batches import Batch, encode_batch
+from training.config import ExperimentConfig
+from training.errors import DivergenceError
+from training.network import Network
+from training.step import Step
+
+pytestmark = pytest.mark.usefixtures("group")
+
+RATE = 0.5
+THIRD = 1 / 3
+EQUAL_BOUNDS = {"name": "pe_ltr", "bounds": THIRD, "weighted_heads": True}  # bounds that sum to 1 leave no choice
+WEIGHTINGS: dict[str, tuple[dict[str, Any], int]] = {  # and the steps before the one that is looked at
+    "static": ({"name": "static", "weights": THIRD}, 0),
+    "by_task": ({**EQUAL_BOUNDS, "gram": {"every": 1}}, 0),
+    "representation": ({**EQUAL_BOUNDS, "gram": {"every": 1, "scope": "representation"}}, 0),
+    "between": ({**EQUAL_BOUNDS, "gram": {"every": 3}}, 1),
+}
+MODELS = ("single_task", "shared_bottom", "mmoe", "ple")
+
+
+class Stage:
+    """A network with plain SGD everywhere, so that a step moves a parameter by its gradient."""
+
+    def __init__(self, settings: dict[str, Any], encoder: Encoder, max_bad_steps: int = 3) -> None:
+        settings["training"]["tables"] = {"name": "sgd", "learning_rate": RATE}
+        self.config = ExperimentConfig.model_validate(settings)
+        self.network = Network(self.config, encoder, torch.device("cpu"))
+        self.kinds = tuple(task.kind for task in self.config.data_schema.tasks)
+        self.step = self.build(self.network.architecture, max_bad_steps)
+
+    def build(self, architecture: nn.Module, max_bad_steps: int) -> Step:
+        weighting = self.config.weighting
+        return Step(
+            self.network.embedding,
+            architecture,
+            self.kinds,
+            weighting.build(self.config.data_schema.task_names),
+            weighting.gram if isinstance(weighting, GramOptions) else None,
+            torch.optim.SGD(architecture.parameters(), lr=RATE),
+            max_gradient_norm=None,
+            max_bad_steps=max_bad_steps,
+        )
+
+    def expected(self, batch: Batch, weights: dict[str, float]) -> dict[str, Tensor]:
+        """State after one step of plain SGD on the weighted sum of losses, through plain lookups."""
+        before = self.network.state()
+        graph = self.network.scoring_graph()
+        tables = {
+            f"tables/{name}": parameter.requires_grad_() for name, parameter in self._tables(graph, before).items()
+        }
+        dense = {f"architecture/{name}": p for name, p in graph.architecture.named_parameters()}
+        outputs = graph(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.rows.num_rows))
+        losses_T, _ = task_losses(outputs, *batch.targets, self.kinds)
+        loss = sum(weights[task] * loss for task, loss in zip(outputs, losses_T, strict=True))
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        moved = {**tables, **dense}
+        gradients = {name: parameter.grad for name, parameter in moved.items() if parameter.grad is not None}
+        return {name: before[name] - RATE * gradients.get(name, torch.zeros(())) for name in before}
+
+    @staticmethod
+    def _tables(graph: nn.Module, state: dict[str, Tensor]) -> dict[str, nn.Parameter]:
+        found = {}
+        for parameter in graph.parameters():
+            for name, value in state.items():
+                if name.startswith("tables/") and value.shape == parameter.shape and torch.equal(value, parameter):
+                    found[name.removeprefix("tables/")] = parameter
+        return found
+
+
+@pytest.fixture
+def batch(encoder: Encoder, log_table: pa.Table) -> Batch:
+    return encode_batch(encoder, log_table.slice(3, 61))
+
+
+def assert_same_state(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_equal_weights_are_a_plain_backward_pass(
+    weighting: str, model: str, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"], steps_before = WEIGHTINGS[weighting]
+    settings["model"] = {"name": model}
+    stage = Stage(settings, encoder)
+    for _ in range(steps_before):
+        stage.step(batch.encoded, batch.targets)
+    expected = stage.expected(batch, dict.fromkeys(stage.config.data_schema.task_names, THIRD))
+    before = stage.network.state()
+    result = stage.step(batch.encoded, batch.targets)
+    assert result.weights_T.tolist() == pytest.approx([THIRD] * 3)
+    assert result.active_T.all()
+    found = stage.network.state()
+    assert_same_state(found, expected)
+    for name, tensor in found.items():
+        assert not torch.equal(tensor, before[name]), f"{name} did not move"
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_heads_train_on_their_own_loss(every: int, settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
+    settings["weighting"] = {"name": "pe_ltr", "bounds": THIRD, "gram": {"every": every}}
+    stage = Stage(settings, encoder)
+    if every > 1:
+        stage.step(batch.encoded, batch.targets)
+    reached = reached_by(stage.network.architecture, torch.zeros(2, stage.network.embedding.width))
+    weighted = stage.expected(batch, dict.fromkeys(stage.config.data_schema.task_names, THIRD))
+    own = stage.expected(batch, dict.fromkeys(stage.config.data_schema.task_names, 1.0))
+    stage.step(batch.encoded, batch.targets)
+    heads = {f"architecture/{name}" for name, tasks in reached.items() if len(tasks) == 1}
+    assert heads
+    assert_same_state(stage.network.state(), {name: (own if name in heads else weighted)[name] for name in weighted})
+
+
+@pytest.mark.parametrize("weighting", ["static", "by_task"])
+def test_task_without_labels_is_inactive(
+    weighting: str, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = WEIGHTINGS[weighting][0]
+    stage = Stage(settings, encoder)
+    mask_BT = batch.targets.mask_BT.clone()
+    mask_BT[:, 2] = False
+    before = stage.network.state()
+    result = stage.step(batch.encoded, Targets(batch.targets.labels_BT, mask_BT))
+    assert result.active_T.tolist() == [True, True, False]
+    after = stage.network.state()
+    reached = reached_by(stage.network.architecture, torch.zeros(2, stage.network.embedding.width))
+    for name, tasks in reached.items():
+        assert torch.equal(before[f"architecture/{name}"], after[f"architecture/{name}"]) == (tasks == ("spend",)), name
+
+
+@pytest.mark.parametrize("weighting", ["static", "by_task"])
+def test_batch_without_any_label_changes_nothing(
+    weighting: str, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = WEIGHTINGS[weighting][0]
+    stage = Stage(settings, encoder)
+    before = stage.network.state()
+    result = stage.step(batch.encoded, Targets(batch.targets.labels_BT, torch.zeros_like(batch.targets.mask_BT)))
+    assert not result.active_T.any()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in stage.network.state().items())
+
+
+def spoilt(batch: Batch, rows: list[int], value: float) -> Targets:
+    """The spend of some rows is no number."""
+    labels_BT, mask_BT = batch.targets.labels_BT.clone(), batch.targets.mask_BT.clone()
+    labels_BT[rows, 2], mask_BT[rows, 2] = value, True
+    return Targets(labels_BT, mask_BT)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_non_finite_loss_leaves_its_task_out(
+    weighting: str, value: float, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = WEIGHTINGS[weighting][0]
+    bad, good = Stage(settings, encoder), Stage(settings, encoder)
+    result = bad.step(batch.encoded, spoilt(batch, [7, 11], value))
+    without = batch.targets.mask_BT.clone()
+    without[:, 2] = False
+    good.step(batch.encoded, Targets(batch.targets.labels_BT, without))
+    assert result.active_T.tolist() == [True, True, False]
+    assert_same_state(bad.network.state(), good.network.state())
+
+
+def test_loss_that_stays_non_finite_ends_training(settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
+    stage = Stage(settings, encoder, max_bad_steps=3)
+    stage.step(batch.encoded, spoilt(batch, [7], float("nan")))
+    stage.step(batch.encoded, batch.targets)  # a good step starts the count again
+    no_spend = Targets(batch.targets.labels_BT, batch.targets.mask_BT & torch.tensor([True, True, False]))
+    for targets in (spoilt(batch, [7], float("nan")), no_spend, spoilt(batch, [5], float("nan")), no_spend):
+        stage.step(batch.encoded, targets)
+    with pytest.raises(
+        DivergenceError, match=r"task 'spend'.* 3 steps on end, last at step 6, rows \[7, 11\]"
+    ) as caught:
+        stage.step(batch.encoded, spoilt(batch, [7, 11], float("nan")))
+    assert caught.value.rows == (7, 11)
+    assert "training.dense.learning_rate" in str(caught.value)
+    assert all(tensor.isfinite().all() for tensor in stage.network.state().values())
+
+
+class InfiniteGradient(nn.Module):
+    """The logit of `spend` is finite, its gradient is not."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, 3)
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
+        ctr_B, cvr_B, spend_B = self.shared(x_BD).unbind(1)
+        return {"ctr": ctr_B + self.zero, "cvr": cvr_B, "spend": spend_B + self.zero.abs().sqrt()}
+
+
+@pytest.mark.parametrize(("weighting", "others_move"), [("static", False), ("by_task", True)])
+def test_non_finite_gradient_reaches_nothing(
+    weighting: str, others_move: bool, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = WEIGHTINGS[weighting][0]
+    stage = Stage(settings, encoder)
+    architecture = InfiniteGradient(stage.network.embedding.width)
+    step = stage.build(architecture, max_bad_steps=2)
+    before = stage.network.state()
+    result = step(batch.encoded, batch.targets)
+    after = stage.network.state()
+    assert result.active_T.tolist() == [others_move, others_move, False]
+    assert all(tensor.isfinite().all() for tensor in [*after.values(), *architecture.state_dict().values()])
+    assert torch.equal(before["tables/items"], after["tables/items"]) != others_move
+    with torch.no_grad():
+        architecture.zero.zero_()
+    with pytest.raises(DivergenceError, match="not finite for 2 steps on end, last at step 1"):
+        step(batch.encoded, batch.targets)
+
+
+def test_dense_gradient_is_clipped(settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
+    stage = Stage(settings, encoder)
+    stage.step.max_gradient_norm = 0.01
+    before = stage.network.state()
+    stage.step(batch.encoded, batch.targets)
+    moved = [
+        (tensor - before[name]).flatten()
+        for name, tensor in stage.network.state().items()
+        if name.startswith("architecture/")
+    ]
+    assert float(torch.cat(moved).norm()) == pytest.approx(0.01 * RATE, rel=1e-3)
