@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from benchmarks.support.server import Client, running_server
 
 CONFIG = Path("configs/demo.yaml")
-TOKEN = "demo-token"  # noqa: S105 - the server of the demo listens on loopback only, for a minute
+TOKEN = "demo-token"
 _PROGRAMS = {"ranker-train": "training.cli", "ranker-features": "feature_store.cli"}
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     log, registry, store = folder / "log", folder / "registry", f"lmdb:{folder / 'features'}"
 
     step(1, "Simulate a shop's log: users see items, some click, some of those buy. The true probabilities are known.")
-    command("ranker-train", "simulate", "--out", log)
+    command("ranker-train", "simulate", "--out", log, "--impressions", 200_000)
 
     step(2, "Check that the experiment's YAML and the data fit each other, before anything expensive.")
     command("ranker-train", "check", CONFIG, "--data", log / "impressions")
