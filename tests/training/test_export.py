@@ -1,0 +1,132 @@
+"""What was trained is what scores: the same to 1e-6, in a process that knows nothing of training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ranker.bundle import Bundle
+from ranker.calibration import Calibration
+from ranker.encoding import Encoder
+from ranker.errors import BundleError
+from training.config import ExperimentConfig
+from training.data import Impressions
+from training.export import export_bundle, golden_rows, script
+from training.network import Network
+from training.predictions import outputs_of, predict
+from training.run import RunResult
+
+FRESH = """
+import json, sys
+import pyarrow.parquet as pq
+from ranker.bundle import Bundle
+bundle = Bundle.load(sys.argv[1])
+scores = bundle.score_rows(pq.read_table(sys.argv[2]))
+found = [name for name in sys.modules if name.split(".")[0] in ("training", "torchrec", "fbgemm_gpu")]
+json.dump({"found": found, "scores": {name: values.tolist() for name, values in scores.items()}}, sys.stdout)
+"""
+
+
+def test_fresh_process_without_training_scores_the_same(
+    config: ExperimentConfig,
+    encoder: Encoder,
+    log_file: Path,
+    log_table: pa.Table,
+    repository: Path,
+    tmp_path: Path,
+    group: None,
+) -> None:
+    network = Network(config, encoder, torch.device("cpu"))
+    impressions = Impressions(log_file, config)
+    with torch.no_grad():
+        for parameter in network.architecture.parameters():
+            parameter.mul_(3)  # scores that differ much from row to row
+    valid = predict(network, impressions, encoder, "valid", 50)
+    calibration = Calibration.fit(config.data_schema, valid.raw, *valid.masks(), config.calibration)
+    export_bundle(
+        tmp_path / "bundle",
+        config=config,
+        network=network,
+        encoder=encoder,
+        calibration=calibration,
+        impressions=impressions,
+        metrics={},
+        data={},
+        version="20260101T000000Z-abcdef",
+    )
+    rows = log_table.slice(100, 83)
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FRESH, str(tmp_path / "bundle"), str(tmp_path / "rows.parquet")],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["found"] == []
+    expected = calibration.apply(dict(outputs_of(network, encoder, rows)))
+    assert set(answer["scores"]) == set(expected) == {"ctr", "cvr", "spend", "ctcvr"}
+    for name, values in expected.items():
+        assert np.ptp(values) > 1e-3
+        np.testing.assert_allclose(answer["scores"][name], values, rtol=0, atol=1e-6)
+
+
+def test_bundle_of_a_run(trained: RunResult, config: ExperimentConfig, run_folder: Path) -> None:
+    bundle = Bundle.load(run_folder / "bundle")
+    assert bundle.verify_golden() <= 1e-6
+    assert bundle.schema == config.data_schema
+    assert bundle.fusion == config.policy
+    assert bundle.golden().num_rows == config.export.golden_rows
+    assert bundle.manifest.golden_tolerance == config.export.tolerance
+    assert bundle.metrics["test"] == json.loads(json.dumps(trained.report.to_dict()))
+
+
+def test_golden_rows_are_the_first_of_the_test_split(config: ExperimentConfig, log_file: Path) -> None:
+    rows = golden_rows(Impressions(log_file, config), 23)
+    assert rows["time"].to_pylist() == [60 * place for place in range(595, 618)]
+    assert golden_rows(Impressions(log_file, config), 10_000).num_rows == 105
+
+
+@pytest.mark.usefixtures("group")
+def test_disagreement_writes_nothing(
+    config: ExperimentConfig, encoder: Encoder, log_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Network(config, encoder, torch.device("cpu"))
+    other = Network(config, encoder, torch.device("cpu"))
+    with torch.no_grad():
+        next(other.architecture.parameters()).add_(0.1)
+    graph = script(other)
+    monkeypatch.setattr("training.export.script", lambda _: graph)
+    with pytest.raises(
+        BundleError, match=r"differ by .* on 17 test rows.*export\.tolerance 1e-06; nothing was written"
+    ):
+        export_bundle(
+            tmp_path / "bundle",
+            config=config,
+            network=network,
+            encoder=encoder,
+            calibration=Calibration.identity(config.data_schema),
+            impressions=Impressions(log_file, config),
+            metrics={},
+            data={},
+            version="20260101T000000Z-abcdef",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("group")
+def test_scripted_graph_is_in_eval_mode(config: ExperimentConfig, encoder: Encoder) -> None:
+    network = Network(config, encoder, torch.device("cpu"))
+    network.architecture.train()
+    assert not script(network).training
+    assert network.architecture.training
