@@ -73,7 +73,7 @@ class Step:
         self.average = GramAverage(gram, len(kinds)) if gram is not None else None
         self.num_steps = 0
         self.bad_steps_T = torch.zeros(len(kinds), dtype=torch.int64)
-        self._weights_T = torch.ones(len(kinds), dtype=torch.float64)
+        self._weights_T = torch.full((len(kinds),), 1 / len(kinds), dtype=torch.float64)
         self._shared, self._own = _partition(architecture, embedding.width)
 
     def __call__(self, encoded: Encoded, targets: Targets) -> StepResult:
@@ -147,7 +147,9 @@ class Step:
             if self.gram.scope == "exact"
             else representation_gram(gradients_TBD)
         )
-        self._weights_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
+        fresh_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
+        # A task without a row in this one batch must not sit out until the next measurement.
+        self._weights_T = torch.where(active_T.cpu(), fresh_T, self._weights_T)
         weights_T = self._weights_T.to(mean_T)
         _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
         heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
