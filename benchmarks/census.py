@@ -55,13 +55,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    console, table, rows = Console(), Table(title=f"Census-Income, test AUC over {arguments.seeds} seeds"), []
+    console, table = Console(), Table(title=f"Census-Income, test AUC over {arguments.seeds} seeds")
     for column in ("file", "architecture", "income", "never married", "dense parameters"):
         table.add_column(column, justify="left" if column in ("file", "architecture") else "right")
     for file in arguments.files:
         base = load_config(CONFIGS / f"{FILES[file]}.yaml")
         impressions = Impressions(arguments.data / f"census_income_kdd_{file}.parquet", base)
         encoder = Encoder.fit(base.data_schema, impressions.rows("train"))
+        rows = []
         for model in arguments.models:
             configs = [_variant(file, model, seed) for seed in range(arguments.seeds)]
             runs = [test_auc(config, impressions, encoder) for config in configs]
@@ -69,8 +70,8 @@ def main() -> None:
             table.add_row(file, model, *(_spread(values) for values in figures.values()), f"{runs[0][1]:,}")
             rows.append({"file": file, "model": model, "auc": figures, "dense_parameters": runs[0][1]})
             console.print(rows[-1])
+        write_results(f"census_{file}", {"seeds": arguments.seeds, "rows": rows})
     console.print(table)
-    write_results("census", {"seeds": arguments.seeds, "rows": rows})
 
 
 def _variant(file: str, model: str, seed: int) -> ExperimentConfig:
