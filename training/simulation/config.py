@@ -18,7 +18,7 @@ class SimulationConfig(FrozenConfig):
     """
 
     num_impressions: int = Field(
-        500_000, ge=1, description="Rows, rounded down to whole requests, equally many every day."
+        800_000, ge=1, description="Rows, rounded down to whole requests, equally many every day."
     )
     num_users: int = Field(5_000, ge=1)
     num_items: int = Field(1_000, ge=2, description="Items on the first day.")

@@ -14,8 +14,8 @@ TASTE_DIM = 2
 
 # Variance of each part of an appeal. Most of it rests on features of few values, so that a log of ordinary size
 # teaches it; the parts that only an id carries are small, but a model without ids cannot have them.
-USER_SHARE, USER_ID_SHARE, ITEM_SHARE, ITEM_ID_SHARE = 0.28, 0.005, 0.48, 0.015
-TASTE_SHARE, CONTEXT_SHARE, CONTEXT_TASTE_SHARE = 0.08, 0.13, 0.01
+USER_SHARE, USER_ID_SHARE, ITEM_SHARE, ITEM_ID_SHARE = 0.30, 0.005, 0.50, 0.01
+TASTE_SHARE, CONTEXT_SHARE, CONTEXT_TASTE_SHARE = 0.05, 0.13, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Utility:
         category_taste = rng.normal(size=(len(CATEGORIES), TASTE_DIM))
         brand_taste = rng.normal(size=(NUM_BRANDS + 1, TASTE_DIM))
         # Interests and categories share their taste vectors: who is interested in a category likes its items.
-        user_taste = segment_taste[users.segment] + 1.5 * users.interests_UC @ category_taste
+        user_taste = segment_taste[users.segment] + users.interests_UC @ category_taste
         item_taste = category_taste[items.category] + 0.3 * brand_taste[items.brand]
         thrift = rng.normal(size=len(SEGMENTS))[users.segment]  # how much a high price puts this user off
         steps = rng.normal(size=(config.num_days, len(CATEGORIES))) * config.drift
