@@ -1,11 +1,11 @@
 """What can go wrong in `ranker`.
 
-    RankerError (ValueError)
-    ├── SchemaError      a schema or config contradicts itself
-    ├── DataError        rows do not fit the schema: names the column, the value and the fix
-    ├── FusionError      a fusion policy names an unknown output or leaves its bounds
-    ├── BundleError      a bundle is incomplete, altered, or disagrees with itself
-    └── RegistryError    a registry has no such version, or no current one
+RankerError (ValueError)
+├── SchemaError      a schema or config contradicts itself
+├── DataError        rows do not fit the schema: names the column, the value and the fix
+├── FusionError      a fusion policy names an unknown output or leaves its bounds
+├── BundleError      a bundle is incomplete, altered, or disagrees with itself
+└── RegistryError    a registry has no such version, or no current one
 """
 
 
