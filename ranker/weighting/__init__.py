@@ -16,19 +16,38 @@ from typing import Annotated
 from pydantic import Field
 
 from ranker.weighting.base import Weighting, WeightingOptions
+from ranker.weighting.dualproj import DualProj
+from ranker.weighting.gradvac import GradVac
 from ranker.weighting.gram import GramAverage, GramConfig
 from ranker.weighting.gram_based import GramOptions, GramWeighting
-from ranker.weighting.min_norm import factor, kkt_gap, min_norm
+from ranker.weighting.mgda import MGDA
+from ranker.weighting.min_norm import factor, kkt_gap, min_norm, project_on_dual_cone
+from ranker.weighting.pcgrad import PCGrad
 from ranker.weighting.pe_ltr import PELTR
+from ranker.weighting.primary_auxiliary import PrimaryAuxiliary
 from ranker.weighting.static import Static
+from ranker.weighting.upgrad import UPGrad
 
 WeightingConfig = Annotated[
-    Static.Config | PELTR.Config,
+    Static.Config
+    | MGDA.Config
+    | PELTR.Config
+    | PCGrad.Config
+    | GradVac.Config
+    | PrimaryAuxiliary.Config
+    | UPGrad.Config
+    | DualProj.Config,
     Field(discriminator="name"),
 ]
 
 __all__ = [
+    "MGDA",
     "PELTR",
+    "DualProj",
+    "GradVac",
+    "PCGrad",
+    "PrimaryAuxiliary",
+    "UPGrad",
     "GramAverage",
     "GramConfig",
     "GramOptions",
@@ -40,4 +59,5 @@ __all__ = [
     "factor",
     "kkt_gap",
     "min_norm",
+    "project_on_dual_cone",
 ]
