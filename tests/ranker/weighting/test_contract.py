@@ -10,13 +10,20 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from ranker.weighting import (
+    DTP,
+    DWA,
     MGDA,
     PELTR,
+    SVD,
+    DescentConfig,
     DualProj,
+    GradNorm,
     GradVac,
+    MetaBalance,
     PCGrad,
     PrimaryAuxiliary,
     Static,
+    Uncertainty,
     UPGrad,
     Weighting,
     WeightingConfig,
@@ -27,8 +34,22 @@ from ranker.weighting import (
 
 MEMBERS: tuple[type[WeightingOptions], ...] = typing.get_args(typing.get_args(WeightingConfig)[0])
 TASKS = ("ctr", "cvr", "watch")
+REQUIRED: dict[type[WeightingOptions], dict[str, str]] = {MetaBalance.Config: {"target": "ctr"}}
+
+
+def minimal(member: type[WeightingOptions]) -> WeightingOptions:
+    """The options of a method with nothing said but what it requires."""
+    return member.model_validate(REQUIRED.get(member, {}))
+
+
 SETTINGS = [
-    *(member() for member in MEMBERS),
+    *(minimal(member) for member in MEMBERS),
+    Uncertainty.Config(kinds={"watch": "regression"}, max_weight=1.7, descent=DescentConfig(optimizer="sgd")),
+    GradNorm.Config(alpha=0.5, initial_losses={"ctr": 0.4}, base_rates={"cvr": 0.1}),
+    DWA.Config(window=1, temperature=0.7),
+    DTP.Config(focus={"cvr": 0.5}, sum_k=True),
+    MetaBalance.Config(target="ctr", relax=0.3, beta=0.5, scale="norm"),
+    SVD.Config(centre=True, sum_k=True),
     Static.Config(weights={"cvr": 0.3, "watch": 2.0}, decay={"ctr": 0.5}),
     PELTR.Config(bounds={"cvr": 0.2, "watch": 0.1}),
     PELTR.Config(bounds=0.2, mode="two_step"),
@@ -198,7 +219,7 @@ def test_opposing_gradients_are_no_error(config: WeightingOptions) -> None:
 
 @config
 def test_a_single_task_has_weight_one(config: WeightingOptions) -> None:
-    single = build(type(config)(), ("ctr",))
+    single = build(minimal(type(config)), ("ctr",))
     for scale in (1e-6, 1.0, 1e6):
         assert single.weights(LOSSES_T[:1], torch.full((1, 1), scale)).tolist() == [1]
 
@@ -250,7 +271,7 @@ def test_reset_forgets(config: WeightingOptions) -> None:
 def test_foreign_state_is_refused(config: WeightingOptions) -> None:
     method = build(config)
     with pytest.raises(ValueError, match=r"`state` must be that of tasks \('ctr', 'cvr', 'watch'\)"):
-        method.load_state_dict(build(type(config)(), ("ctr", "buy", "watch")).state_dict())
+        method.load_state_dict(build(minimal(type(config)), ("ctr", "buy", "watch")).state_dict())
     with pytest.raises(ValueError, match=r"`state` must hold .* got missing or unknown \['xi'\]"):
         method.load_state_dict(method.state_dict() | {"xi": torch.zeros(3)})
     with pytest.raises(ValueError, match=r"`state` 'nonfinite_steps' must have shape \[3\], got \[2\]"):
@@ -280,7 +301,8 @@ def test_tasks_must_be_unique_and_some(config: WeightingOptions, task_names: tup
 
 @config
 def test_heads_follow_the_method_unless_told(config: WeightingOptions) -> None:
-    assert build(config).weighted_heads == (not build(config).needs_gram)
+    loss_weighting = not build(config).needs_gram or isinstance(config, GradNorm.Config)
+    assert build(config).weighted_heads == loss_weighting
     for choice in (True, False):
         assert build(config.model_copy(update={"weighted_heads": choice})).weighted_heads == choice
 
