@@ -60,7 +60,7 @@ def test_optimality_conditions_of_the_normalised_gradients(kind: Normalization, 
 
 @kind
 def test_the_update_on_raw_gradients_helps_every_task(kind: Normalization) -> None:
-    """And each, in units of its normaliser, as much. The normalised gradients' own weights do not do that to raw ones."""
+    """And each as much, in units of its normaliser. Weights of normalised gradients do not do that to raw ones."""
     rng, misled = np.random.default_rng(0), 0
     for _ in range(40):
         gradients_KP = rng.normal(size=(4, 9)) * 10.0 ** rng.uniform(-1, 1, size=(4, 1))
