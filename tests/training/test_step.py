@@ -230,6 +230,46 @@ def test_non_finite_gradient_reaches_nothing(
         step(batch.encoded, batch.targets)
 
 
+class Standoff(nn.Module):
+    """All tasks read one score, which is 0 at first; what each adds to it is its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, 1)
+        nn.init.zeros_(self.shared.weight)
+        nn.init.zeros_(self.shared.bias)
+        self.own = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in ("ctr", "cvr", "spend")})
+
+    def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
+        score_B = self.shared(x_BD)[:, 0]
+        return {task: score_B + offset for task, offset in self.own.items()}
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("name", ["mgda", "pcgrad", "upgrad"])
+def test_where_nothing_helps_all_only_heads_train(
+    name: str, every: int, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = {"name": name, "scale": "norm", "gram": {"every": every}}
+    stage = Stage(settings, encoder)
+    architecture = Standoff(stage.network.embedding.width)
+    step = stage.build(architecture, max_bad_steps=2)
+    clicked_B = (torch.arange(len(batch.targets.labels_BT)) % 3 == 0).float()
+    labels_BT = torch.stack([clicked_B, 1 - clicked_B, clicked_B], dim=1)  # what helps one hurts the other
+    mask_BT = torch.tensor([True, True, False]).expand(labels_BT.shape)
+    before = stage.network.state()
+    for _ in range(every):  # until the next measurement
+        result = step(batch.encoded, Targets(labels_BT, mask_BT))
+        assert result.weights_T.tolist() == [0, 0, 0]
+        assert result.active_T.tolist() == [True, True, False]
+    assert step.weighting.state["pareto_stationary_steps"] == 1
+    assert all(torch.equal(tensor, before[key]) for key, tensor in stage.network.state().items() if "tables" in key)
+    assert not architecture.shared.weight.any()
+    assert not architecture.shared.bias.any()
+    assert architecture.own["ctr"] < 0 < architecture.own["cvr"]
+    assert architecture.own["spend"] == 0
+
+
 def test_dense_gradient_is_clipped(settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
     stage = Stage(settings, encoder)
     stage.step.max_gradient_norm = 0.01
