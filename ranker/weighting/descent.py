@@ -62,7 +62,7 @@ class Descent:
         mean_T[tasks_K] = mean_T[tasks_K].lerp(gradient_K, 1 - _MEAN)
         square_T[tasks_K] = square_T[tasks_K].lerp(gradient_K.square(), 1 - _SQUARE)
         state |= {"adam_steps_T": steps_T, "adam_mean_T": mean_T, "adam_square_T": square_T}
-        steps_K = steps_T[tasks_K]
+        steps_K = steps_T[tasks_K].double()  # a power of an integer tensor would be float32
         mean_K = mean_T[tasks_K] / (1 - _MEAN**steps_K)
         root_K = (square_T[tasks_K] / (1 - _SQUARE**steps_K)).sqrt()
         return -self.config.learning_rate * torch.where(root_K > 0, mean_K / root_K, 0)
