@@ -56,14 +56,11 @@ def min_norm(factor_KR: Array, primary_K: Mask | None = None) -> Array:
     primary_K = np.ones(len(factor_KR), dtype=bool) if primary_K is None else primary_K
     scale = np.linalg.norm(factor_KR) / np.sqrt(len(factor_KR))
     scaled_KR = factor_KR / (scale if scale > 0 else 1.0)
-    # An auxiliary's length is free, its weight makes up for it: unit ones keep short ones from being overlooked.
-    lengths_K = np.where(primary_K, 1.0, _lengths(scaled_KR))
-    scaled_KR = scaled_KR / lengths_K[:, None]
     columns = np.vstack([scaled_KR.T, primary_K.astype(np.float64)])
     target = np.zeros(len(columns))
     target[-1] = 1.0
     x_K, _ = nnls(columns, target, maxiter=100 * len(factor_KR))
-    return _even_out(x_K / lengths_K / x_K[primary_K].sum(), scaled_KR, primary_K)
+    return _even_out(x_K / x_K[primary_K].sum(), scaled_KR, primary_K)
 
 
 def project_on_dual_cone(factor_KR: Array, vector_R: Array) -> Array:
@@ -79,10 +76,8 @@ def project_on_dual_cone(factor_KR: Array, vector_R: Array) -> Array:
     Returns:
         Weights x [K], non-negative. The projection is unique, they need not be.
     """
-    lengths_K, length = _lengths(factor_KR), float(_lengths(vector_R[None])[0])
-    x_K, _ = nnls((factor_KR / lengths_K[:, None]).T, -vector_R / length, maxiter=100 * len(factor_KR))
-    weights_K: Array = x_K * length / lengths_K
-    return weights_K
+    x_K: Array = nnls(factor_KR.T, -vector_R, maxiter=100 * len(factor_KR))[0]
+    return x_K
 
 
 def kkt_gap(gram_KK: Array, weights_K: Array, primary_K: Mask | None = None) -> float:
@@ -106,12 +101,6 @@ def kkt_gap(gram_KK: Array, weights_K: Array, primary_K: Mask | None = None) -> 
         gap = max(gap, -inner_K[~primary_K].min(), np.abs(weights_K * inner_K)[~primary_K].max())
     scale = np.trace(gram_KK) / len(gram_KK)
     return float(gap / scale) if scale > 0 else 0.0
-
-
-def _lengths(rows_KR: Array) -> Array:
-    """Norm of each row; 1 for rows of zeros, which stay what they are when divided by it."""
-    norms_K = np.linalg.norm(rows_KR, axis=1)
-    return np.where(norms_K > 0, norms_K, 1.0)
 
 
 def _even_out(x_K: Array, factor_KR: Array, primary_K: Mask) -> Array:

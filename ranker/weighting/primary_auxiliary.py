@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy.optimize import nnls
 from torch import Tensor
 
-from ranker.weighting.base import by_task
+from ranker.weighting.base import by_task, check_names
 from ranker.weighting.gram_based import GramOptions, GramWeighting
 from ranker.weighting.min_norm import Array, factor, min_norm
 
@@ -83,8 +83,7 @@ class PrimaryAuxiliary(GramWeighting):
         super().__init__(config, task_names)
         self.norm_decay, self.without_primary = config.norm_decay, config.without_primary
         primaries = self.task_names if config.primaries is None else config.primaries
-        if unknown := sorted(set(primaries) - set(self.task_names)):
-            raise ValueError(f"`primaries` must name tasks among {self.task_names}, got {unknown}")
+        check_names("primaries", primaries, self.task_names)
         self.primary_T = torch.tensor([task in primaries for task in self.task_names])
         self.margins_T = by_task("margin", config.margin, self.task_names, default=0.0)
         if isinstance(config.margin, dict) and (self.margins_T[self.primary_T] > 0).any():

@@ -210,6 +210,19 @@ class TestMargin:
             method.state["square_norms"], torch.tensor([0.75 * 0.25 * 4 + 0.25 * 8, 0.25 * 9], dtype=torch.float64)
         )
 
+    def test_a_late_auxiliary_is_measured_by_its_own_norm_at_once(self) -> None:
+        method = PrimaryAuxiliary.Config(primaries=("ctr",), margin=0.4, norm_decay=0.9).build(TASKS[:2])
+        gradients_TP = torch.tensor([[2.0, -1.0, 0.0], [0.0, 5.0, 3.0]], dtype=torch.float64)
+        for _ in range(3):
+            method.weights(LOSSES_T[:2], gram(gradients_TP), torch.tensor([True, False]))
+        update_P = method.weights(LOSSES_T[:2], gram(gradients_TP)) @ gradients_TP
+        units_KP = torch.nn.functional.normalize(gradients_TP).numpy()
+        weights_K = project_with_margins(factor(units_KP @ units_KP.T), 0, np.array([0.4]))
+        assert weights_K is not None
+        expected_P = weights_K @ units_KP
+        expected_P *= np.linalg.norm([2.0, -1.0]) / np.linalg.norm(expected_P)
+        np.testing.assert_allclose(update_P.numpy(), expected_P)
+
     def test_it_is_of_auxiliaries_of_one_primary(self) -> None:
         with pytest.raises(ValueError, match=r"`margin` must be 0 unless there is exactly one primary, .*'ctr', 'buy'"):
             PrimaryAuxiliary.Config(primaries=("ctr", "buy"), margin=0.1).build(TASKS)
