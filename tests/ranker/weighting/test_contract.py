@@ -267,6 +267,61 @@ def test_reset_forgets(config: WeightingOptions) -> None:
     assert torch.equal(method.weights(LOSSES_T, gram_TT), first_T)
 
 
+def drive(method: Weighting, losses_T: Tensor, gram_TT: Tensor, active_T: Tensor | None = None) -> Tensor:
+    """One step as a trainer takes it, with everything that a method may be told around it."""
+    method.observe({task: float(1 / (1 + loss)) for task, loss in zip(method.task_names, losses_T, strict=True)})
+    weights_T = method.weights(losses_T, gram_TT, active_T)
+    method.after_step(losses_T * gram_TT.diagonal() / (1 + gram_TT.diagonal()), active_T)
+    return weights_T
+
+
+def show_data(method: Weighting, order: list[int]) -> None:
+    """A sample of training rows, the tasks in that order."""
+    random = torch.Generator().manual_seed(1)
+    x_ND, labels_NT = torch.randn(20, 6, generator=random), torch.rand(20, 3, generator=random)
+    mask_NT = torch.rand(20, 3, generator=random) < 0.7
+    method.observe_data(x_ND, labels_NT[:, order], mask_NT[:, order])
+
+
+@config
+def test_permuted_tasks_stay_permuted_whatever_the_method_is_told(config: WeightingOptions) -> None:
+    order = [2, 0, 1]
+    one, other = build(config), build(config, tuple(TASKS[t] for t in order))
+    show_data(one, [0, 1, 2])
+    show_data(other, order)
+    for step in range(4):
+        gram_TT, losses_T, active_T = gram(gradients()), LOSSES_T * torch.rand(3), torch.tensor([True, True, step != 1])
+        expected_T = drive(one, losses_T, gram_TT, active_T)[order]
+        found_T = drive(other, losses_T[order], gram_TT[order][:, order], active_T[order])
+        torch.testing.assert_close(found_T, expected_T)
+
+
+@config
+def test_resumed_in_mid_run_it_goes_on_alike(config: WeightingOptions) -> None:
+    """All that it was told before is in its state; a sample of the data is shown to a new run only."""
+    one, other = build(config), build(config)
+    show_data(one, [0, 1, 2])
+    for step in range(8):
+        if step == 4:
+            other.load_state_dict(one.state_dict())
+        gram_TT, losses_T = gram(gradients()), LOSSES_T * torch.rand(3)
+        weights_T = drive(one, losses_T, gram_TT)
+        if step >= 4:
+            assert torch.equal(drive(other, losses_T, gram_TT), weights_T)
+    assert repr(other.state_dict()) == repr(one.state_dict())
+
+
+@config
+def test_what_it_is_told_leaves_weights_finite_and_arguments_alone(config: WeightingOptions) -> None:
+    method, losses_T, active_T = build(config), LOSSES_T.clone(), torch.tensor([True, True, False])
+    for after_T in (losses_T * torch.nan, torch.zeros(3), losses_T * torch.inf, losses_T):
+        method.observe({"ctr": float("nan"), "cvr": -3.0, "watch": 1.0})
+        method.weights(losses_T, gram(gradients()), active_T)
+        method.after_step(after_T, active_T)
+        assert method.weights(losses_T, gram(gradients())).isfinite().all()
+    assert torch.equal(losses_T, LOSSES_T)
+
+
 @config
 def test_foreign_state_is_refused(config: WeightingOptions) -> None:
     method = build(config)
