@@ -27,7 +27,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "static": ("weighting={name: static}", "training.tables.name=sgd"),
     "exact": ("weighting={name: pe_ltr, bounds: 0.1, gram: {every: 1, decay: 0.0}}",),
     "between": ("weighting={name: pe_ltr, bounds: 0.1, gram: {every: 2, decay: 0.5}}", "model={name: ple}"),
-    "last_shared": ("weighting={name: gradnorm}",),
+    "last_shared": ("weighting={name: gradnorm, gram: {scope: last_shared, every: 1, decay: 0.0}}",),
     "famo": ("weighting={name: famo}",),
     "representation": ("weighting={name: pe_ltr, gram: {every: 1, decay: 0.0, scope: representation}}",),
 }
