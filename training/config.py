@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ranker.calibration import CalibrationConfig
 from ranker.fusion import FusionPolicy
 from ranker.models import MMoE, ModelConfig
+from ranker.models.sharing import last_shared_parameters
 from ranker.schema import FrozenConfig, Schema, embedded, embedding_dim, table_name
-from ranker.weighting import Static, WeightingConfig
+from ranker.weighting import GramConfig, GramOptions, Static, WeightingConfig
 from training.errors import ConfigError
 
 _WIDTH_STEP = 4  # fbgemm's kernels work on four columns at a time
@@ -140,7 +142,15 @@ class ExperimentConfig(FrozenConfig):
                 )
         self.policy.validate_outputs(self.data_schema.output_names)
         self.weighting.build(self.data_schema.task_names)  # a weight or bound for an unknown task fails here
+        if self.gram is not None and self.gram.scope == "last_shared":
+            with torch.device("meta"):  # shapes without values: fails here if tasks share no layer
+                last_shared_parameters(self.model.build(1, self.data_schema.task_names))
         return self
+
+    @property
+    def gram(self) -> GramConfig | None:
+        """How the weighting's Gram matrix is measured; None where it needs none."""
+        return self.weighting.gram if isinstance(self.weighting, GramOptions) else None
 
     @property
     def policy(self) -> FusionPolicy:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,11 @@ from ranker.encoding import Encoded
 from ranker.layers.embedding import EmbeddingLayer
 from ranker.losses import Targets, task_losses
 from ranker.models import reached_by
+from ranker.models.sharing import last_shared_parameters
 from ranker.weighting import GramAverage, GramConfig, Weighting
 from training.distributed import average, total
 from training.errors import DivergenceError
-from training.gram import average_gradients, exact_gram, representation_gram
+from training.gram import average_gradients, dense_gram, exact_gram, representation_gram
 
 # Shapes: T = tasks, B = rows, D = width of the representation
 
@@ -53,6 +55,9 @@ class Step:
         optimizer: Of the architecture's parameters.
         max_gradient_norm: Clip the dense gradient to this norm.
         max_bad_steps: Consecutive steps with a non-finite loss before `DivergenceError`.
+
+    Raises:
+        ValueError: The Gram matrix is to be that of the last shared layer, and the architecture has none.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Step:
         self.bad_steps_T = torch.zeros(len(kinds), dtype=torch.int64)
         self._weights_T = torch.full((len(kinds),), 1 / len(kinds), dtype=torch.float64)
         self._shared, self._own = _partition(architecture, embedding.width)
+        self._last = last_shared_parameters(architecture) if gram is not None and gram.scope == "last_shared" else []
 
     def __call__(self, encoded: Encoded, targets: Targets) -> StepResult:
         """Train on one batch.
@@ -82,6 +88,7 @@ class Step:
         Raises:
             DivergenceError: Losses were not finite for `max_bad_steps` steps on end; names the task, step and rows.
         """
+        random = _random_state(targets.labels_BT.device)
         pooled_BD = self.embedding(encoded)
         x_BD = pooled_BD.detach().requires_grad_()
         logits = self.architecture(x_BD)
@@ -93,16 +100,22 @@ class Step:
             gradient_BD, active_T = self._backward(encoded, x_BD, losses, mean_T, active_T)
             if active_T.any() and not self._apply(pooled_BD, gradient_BD):
                 active_T = torch.zeros_like(active_T)
+            if active_T.any() and self.weighting.needs_losses_after_step:
+                self._look_back(encoded, targets, active_T, random)
         self._count_bad(labelled_T, active_T, logits, targets)
         self.num_steps += 1
-        return StepResult(mean_T, self._weights_T.clone(), active_T)
+        return StepResult(mean_T, torch.where(active_T.cpu(), self._weights_T, 0.0), active_T)
 
     def _backward(
         self, encoded: Encoded, x_BD: Tensor, losses: list[Tensor], mean_T: Tensor, active_T: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Set the gradient of every dense parameter; return the one at the representation, and who took part in it."""
         if self.gram is not None and self.num_steps % self.gram.every == 0:
-            return self._backward_by_task(encoded, x_BD, losses, mean_T, active_T)
+            if not self._last:
+                return self._backward_by_task(encoded, x_BD, losses, mean_T, active_T)
+            active_T = self._weigh_by_last_shared(losses, mean_T, active_T)
+            if not active_T.any():
+                return torch.zeros_like(x_BD), active_T
         if self.gram is None:
             self._weights_T = self.weighting.weights(mean_T, None, active_T)
         weights, tasks = self._weights_T.tolist(), active_T.nonzero()[:, 0].tolist()
@@ -123,22 +136,10 @@ class Step:
     ) -> tuple[Tensor, Tensor]:
         """One gradient per task, the Gram matrix from them, and the weighted sum: no second backward pass."""
         assert self.gram is not None
-        assert self.average is not None
         inputs = [x_BD, *self._shared, *self._own]
         num_common = 1 + len(self._shared)
-        by_task: dict[int, tuple[Tensor | None, ...]] = {
-            task: torch.autograd.grad(losses[task], inputs, retain_graph=True, allow_unused=True)
-            for task in active_T.nonzero()[:, 0].tolist()
-        }
-        by_task = _finite_ones(by_task)
-        active_T = torch.tensor([task in by_task for task in range(len(losses))], device=active_T.device)
-        common = [
-            [
-                _or_zero(by_task[task][place] if task in by_task else None, p)
-                for place, p in enumerate(inputs[:num_common])
-            ]
-            for task in range(len(losses))
-        ]
+        by_task, active_T = _gradients_by_task(losses, inputs, active_T)
+        common = _with_zeros(by_task, inputs[:num_common], len(losses))
         shared = [gradients[1:] for gradients in common]
         average_gradients(shared)
         gradients_TBD = torch.stack([gradients[0] for gradients in common])
@@ -147,10 +148,7 @@ class Step:
             if self.gram.scope == "exact"
             else representation_gram(gradients_TBD)
         )
-        fresh_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
-        # A task without a row in this one batch must not sit out until the next measurement.
-        self._weights_T = torch.where(active_T.cpu(), fresh_T, self._weights_T)
-        weights_T = self._weights_T.to(mean_T)
+        weights_T = self._weigh(mean_T, gram_TT, active_T).to(mean_T)
         _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
         heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
         for place, parameter in enumerate(self._own, start=num_common):
@@ -158,6 +156,31 @@ class Step:
             parameter.grad = found[0] if found else None  # one task alone reaches it
         self._average(self._own)
         return _mix(weights_T, gradients_TBD), active_T
+
+    def _weigh_by_last_shared(self, losses: list[Tensor], mean_T: Tensor, active_T: Tensor) -> Tensor:
+        """Weigh by the gradients of the last shared layer, far from the tables; return who took part."""
+        by_task, active_T = _gradients_by_task(losses, self._last, active_T)
+        gradients = _with_zeros(by_task, self._last, len(losses))
+        average_gradients(gradients)
+        self._weigh(mean_T, dense_gram(gradients), active_T)
+        return active_T
+
+    def _weigh(self, mean_T: Tensor, gram_TT: Tensor, active_T: Tensor) -> Tensor:
+        """Weights from a fresh measurement. A task without a row in this one batch keeps its last until the next."""
+        assert self.average is not None
+        weights_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
+        self._weights_T = torch.where(active_T.cpu(), weights_T, self._weights_T)
+        return self._weights_T
+
+    @torch.no_grad()
+    def _look_back(self, encoded: Encoded, targets: Targets, active_T: Tensor, random: list[Tensor]) -> None:
+        """Show the balance what the step did to the losses of its own batch."""
+        with _random_again(targets.labels_BT.device, random):
+            logits = self.architecture(self.embedding(encoded))
+        losses, _ = _losses(logits, targets, self.kinds)
+        mean_T = torch.stack(losses)
+        average([mean_T])
+        self.weighting.after_step(mean_T, active_T)
 
     def _apply(self, pooled_BD: Tensor, gradient_BD: Tensor) -> bool:
         """Move the dense parameters, and by one backward pass the tables; all stay if the gradient is not finite."""
@@ -218,6 +241,43 @@ def _losses(logits: dict[str, Tensor], targets: Targets, kinds: tuple[str, ...])
         loss_T, _ = task_losses({name: logits_B}, labels_BT[:, one], mask_BT[:, one], kinds[one], counts_T[one])
         losses.append(loss_T[0])
     return losses, counts_T > 0
+
+
+def _gradients_by_task(
+    losses: list[Tensor], inputs: Sequence[Tensor], active_T: Tensor
+) -> tuple[dict[int, tuple[Tensor | None, ...]], Tensor]:
+    """Gradients of the active tasks whose own are finite, and which those are."""
+    by_task: dict[int, tuple[Tensor | None, ...]] = {
+        task: torch.autograd.grad(losses[task], inputs, retain_graph=True, allow_unused=True)
+        for task in active_T.nonzero()[:, 0].tolist()
+    }
+    by_task = _finite_ones(by_task)
+    return by_task, torch.tensor([task in by_task for task in range(len(losses))], device=active_T.device)
+
+
+def _with_zeros(
+    by_task: dict[int, tuple[Tensor | None, ...]], inputs: Sequence[Tensor], num_tasks: int
+) -> list[list[Tensor]]:
+    """Gradients of the inputs, one list per task, zero where a task has none."""
+    return [
+        [_or_zero(by_task[task][place] if task in by_task else None, like) for place, like in enumerate(inputs)]
+        for task in range(num_tasks)
+    ]
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    """What the next random numbers depend on."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+@contextmanager
+def _random_again(device: torch.device, state: list[Tensor]) -> Iterator[None]:
+    """The random numbers drawn since that state once more: the same dropout, so that only parameters differ."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.set_rng_state(state[0])
+        if len(state) > 1:
+            torch.cuda.set_rng_state(state[1], device)
+        yield
 
 
 def _mix(weights_T: Tensor, parts: Sequence[Tensor] | Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from torch.utils.tensorboard import SummaryWriter
 from ranker.calibration import Calibration
 from ranker.encoding import Encoded, Encoder, SideTensors
 from ranker.losses import Targets
-from ranker.weighting import GramOptions
 from training.batches import Batch, ahead, encode_batch, part_of
 from training.config import ExperimentConfig
 from training.data import Impressions, id_columns
+from training.distributed import gather_rows
 from training.errors import DivergenceError
 from training.evaluation import EvaluationReport
 from training.network import Network
@@ -96,7 +96,7 @@ class Trainer:
             architecture=self.network.architecture,
             kinds=tuple(task.kind for task in config.data_schema.tasks),
             weighting=config.weighting.build(self.tasks),
-            gram=config.weighting.gram if isinstance(config.weighting, GramOptions) else None,
+            gram=config.gram,
             optimizer=torch.optim.AdamW(
                 self.network.architecture.parameters(),
                 lr=config.training.dense.learning_rate,
@@ -124,6 +124,8 @@ class Trainer:
     def _fit(self, num_train_rows: int) -> None:
         best: dict[str, Tensor] = {}
         patience = self.config.training.early_stopping.patience
+        if self.step.weighting.sample_rows:
+            self._observe_data(self.step.weighting.sample_rows)
         for number in range(1, self.config.training.epochs + 1):
             epoch = self._epoch(number, num_train_rows)
             self.history.epochs.append(epoch)
@@ -157,6 +159,7 @@ class Trainer:
         trained = time.perf_counter() - started
         predictions = self.predict("valid")
         report = predictions.report(Calibration.identity(self.config.data_schema), self.config.policy)
+        self.step.weighting.observe(self._kpis(report, predictions))
         epoch = Epoch(
             number=number,
             losses=losses_T.by_task(self.tasks),
@@ -171,33 +174,61 @@ class Trainer:
                 self._writer.add_scalar(f"valid/{name}", value, self.step.num_steps)
         return epoch
 
+    @torch.no_grad()
+    def _observe_data(self, num_rows: int) -> None:
+        """Show the balance random training rows of all processes, as the untrained tables represent them."""
+        training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        seen = 0
+        for table in self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007):
+            rows = table.slice(0, num_rows - seen)
+            encoded, targets = self._on_device(encode_batch(self.encoder, part_of(rows, rank, world)))
+            mask_NT = targets.mask_BT.to(torch.uint8)  # not every backend exchanges booleans
+            parts.append((self.network.embedding(encoded), targets.labels_BT, mask_NT))
+            seen += rows.num_rows
+            if seen == num_rows:
+                break
+        x_ND, labels_NT, mask_NT = (gather_rows(torch.cat(column)) for column in zip(*parts, strict=True))
+        self.step.weighting.observe_data(x_ND, labels_NT, mask_NT > 0)
+
+    def _on_device(self, batch: Batch) -> tuple[Encoded, Targets]:
+        sides = [SideTensors(*(tensor.to(self.device, non_blocking=True) for tensor in side)) for side in batch.encoded]
+        return Encoded(*sides), Targets(*(tensor.to(self.device, non_blocking=True) for tensor in batch.targets))
+
     def _step(self, batch: Batch) -> StepResult:
-        encoded, targets, rows = batch
-        sides = [SideTensors(*(tensor.to(self.device, non_blocking=True) for tensor in side)) for side in encoded]
-        on_device = Targets(*(tensor.to(self.device, non_blocking=True) for tensor in targets))
         try:
-            return self.step(Encoded(*sides), on_device)
+            return self.step(*self._on_device(batch))
         except DivergenceError as exc:
             columns = id_columns(self.config.data_schema)
             if not exc.rows or not columns:
                 raise
             named = "; ".join(
-                ", ".join(f"{name}={rows.column(name)[row].as_py()}" for name in columns) for row in exc.rows
+                ", ".join(f"{name}={batch.rows.column(name)[row].as_py()}" for name in columns) for row in exc.rows
             )
             raise DivergenceError(f"{exc}. Those rows are: {named}", exc.rows) from exc
 
     def _selection(self, report: EvaluationReport, predictions: Predictions) -> float:
         """Mean over the chosen tasks of AUC (R2 for regressions); a task without both classes does not count."""
-        values = []
-        for task in self.config.training.early_stopping.tasks or self.tasks:
-            found = report[task]
-            if found.kind == "binary":
-                values.append(found.auc)
-            elif found.mse is not None:
-                variance = predictions.label_variance(task)
-                values.append(1 - found.mse / variance if variance > 0 else None)
-        defined = [value for value in values if value is not None]
+        chosen = self.config.training.early_stopping.tasks or self.tasks
+        quality = self._quality(report, predictions)
+        defined = [quality[task] for task in chosen if task in quality]
         return float(np.mean(defined)) if defined else 0.0
+
+    def _kpis(self, report: EvaluationReport, predictions: Predictions) -> dict[str, float]:
+        """What tasks have learnt: 2 AUC - 1 or R2, 0 where that is nothing, 1 where it is all there is."""
+        quality = self._quality(report, predictions)
+        return {task: 2 * value - 1 if report[task].kind == "binary" else value for task, value in quality.items()}
+
+    def _quality(self, report: EvaluationReport, predictions: Predictions) -> dict[str, float]:
+        """AUC of each task, R2 of regressions; without tasks that are all of one class or value."""
+        quality: dict[str, float] = {}
+        for task in self.tasks:
+            found = report[task]
+            if found.auc is not None:
+                quality[task] = found.auc
+            elif found.mse is not None and (variance := predictions.label_variance(task)) > 0:
+                quality[task] = 1 - found.mse / variance
+        return quality
 
     def _curve(self, name: str, values_T: Tensor) -> None:
         if self._writer is not None and self.step.num_steps % _CURVE_STEPS == 0:

@@ -76,6 +76,10 @@ class Experts(nn.Module):
             hidden_EBH = self.dropout(self.activation(layer(hidden_EBH)))
         return hidden_EBH.transpose(0, 1)
 
+    def last_layer(self) -> list[nn.Parameter]:
+        """Parameters of the last layer of every expert."""
+        return list((self.deeper[-1] if len(self.deeper) else self.first).parameters())
+
 
 class NoExperts(nn.Module):
     """An empty group of experts, so that formulas over groups need no special case."""
@@ -87,3 +91,7 @@ class NoExperts(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         """Map [B, D] to [B, 0, H]."""
         return x_BD.new_zeros([x_BD.size(0), 0, self.output_dim])
+
+    def last_layer(self) -> list[nn.Parameter]:
+        """Nothing."""
+        return []

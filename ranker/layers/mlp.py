@@ -65,3 +65,8 @@ class MLP(nn.Module):
         """Map [B, D] to [B, H]."""
         x_BH: Tensor = self.layers(x_BD)
         return x_BH
+
+    def last_layer(self) -> list[nn.Parameter]:
+        """Parameters of the last linear layer; none without widths."""
+        linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        return list(linear[-1].parameters()) if linear else []

@@ -45,3 +45,15 @@ class PerTask(nn.ModuleDict):
             raise ValueError(f"`task_names` must be unique and at least one, got {task_names}")
         super().__init__({f"task_{name}": build() for name in task_names})
         self.order = task_names
+
+
+def no_shared_layer(model: str) -> ValueError:
+    """What `last_shared_parameters` raises where tasks share nothing but the input.
+
+    Args:
+        model: The architecture, for the message.
+    """
+    return ValueError(
+        f"`gram.scope` must not be 'last_shared' with {model}, whose tasks share no layer; "
+        "use 'representation' or 'exact', or a model that shares layers"
+    )

@@ -45,3 +45,7 @@ class MMoE(nn.Module):
         for name, gate, tower in zip(self.task_names, self.gates.values(), self.towers.values(), strict=True):
             logits[name] = tower(gate(x_BD, experts_BEH))
         return logits
+
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layer that all tasks share: that of every expert."""
+        return self.experts.last_layer()

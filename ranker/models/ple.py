@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ranker.layers import Experts, Gate, NoExperts, Width
-from ranker.models.base import NetworkConfig, PerTask
+from ranker.models.base import NetworkConfig, PerTask, no_shared_layer
 
 # Shapes: B = rows, D = a level's input width, E = experts of a level, H = a level's output width
 
@@ -73,6 +73,18 @@ class PLE(nn.Module):
             logits[name] = tower(hidden[name])
         return logits
 
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layer that all tasks share: that of every shared expert of the last level.
+
+        Raises:
+            ValueError: There is no shared expert.
+        """
+        last = self.levels[-1]
+        assert isinstance(last, Level)
+        if not (parameters := last.shared.last_layer()):
+            raise no_shared_layer("model 'ple' with num_shared_experts 0")
+        return parameters
+
 
 class Level(nn.Module):
     """One level: each task mixes its own and the shared experts; the shared output mixes all experts there are.
@@ -98,7 +110,7 @@ class Level(nn.Module):
         self.task_names = tuple(sorted(task_names))
         num_shared, num_specific = config.num_shared_experts, config.num_specific_experts
 
-        def experts(num_experts: int) -> nn.Module:
+        def experts(num_experts: int) -> Experts | NoExperts:
             if num_experts == 0:
                 return NoExperts(hidden_dims[-1])
             return Experts(num_experts, input_dim, hidden_dims, config.activation, config.dropout)

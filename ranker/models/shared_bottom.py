@@ -42,3 +42,7 @@ class SharedBottom(nn.Module):
         for name, tower in zip(self.task_names, self.towers.values(), strict=True):
             logits[name] = tower(shared_BH)
         return logits
+
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layer that all tasks share: that of the bottom."""
+        return self.bottom.last_layer()

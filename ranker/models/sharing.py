@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import torch
 from torch import Tensor, nn
 
 # Shapes: B = rows, D = input width
+
+
+class HasLastShared(Protocol):
+    """An architecture that knows the last layer that all its tasks share."""
+
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters of that layer, or a `ValueError` where tasks share none."""
+
+
+def last_shared_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters of the last layer that all tasks of a model share.
+
+    Args:
+        model: One of `ModelConfig`; each says itself which layer that is.
+
+    Raises:
+        ValueError: Its tasks share no layer.
+    """
+    return cast(HasLastShared, model).last_shared_parameters()
 
 
 def reached_by(model: nn.Module, x_BD: Tensor) -> dict[str, tuple[str, ...]]:

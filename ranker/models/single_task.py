@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ranker.layers import MLP, Width
-from ranker.models.base import NetworkConfig, PerTask
+from ranker.models.base import NetworkConfig, PerTask, no_shared_layer
 
 # Shapes: B = rows, D = input width
 
@@ -43,3 +43,11 @@ class SingleTask(nn.Module):
         for name, bottom, tower in zip(self.task_names, self.bottoms.values(), self.towers.values(), strict=True):
             logits[name] = tower(bottom(x_BD))
         return logits
+
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """There are none.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise no_shared_layer("model 'single_task'")

@@ -16,19 +16,64 @@ from typing import Annotated
 from pydantic import Field
 
 from ranker.weighting.base import Weighting, WeightingOptions
+from ranker.weighting.descent import DescentConfig
+from ranker.weighting.dtp import DTP
+from ranker.weighting.dualproj import DualProj
+from ranker.weighting.dwa import DWA
+from ranker.weighting.famo import FAMO
+from ranker.weighting.gradnorm import GradNorm
+from ranker.weighting.gradvac import GradVac
 from ranker.weighting.gram import GramAverage, GramConfig
 from ranker.weighting.gram_based import GramOptions, GramWeighting
-from ranker.weighting.min_norm import factor, kkt_gap, min_norm
+from ranker.weighting.metabalance import MetaBalance
+from ranker.weighting.mgda import MGDA
+from ranker.weighting.min_norm import factor, kkt_gap, min_norm, project_on_dual_cone
+from ranker.weighting.pcgrad import PCGrad
 from ranker.weighting.pe_ltr import PELTR
+from ranker.weighting.primary_auxiliary import PrimaryAuxiliary
+from ranker.weighting.random import RLW
 from ranker.weighting.static import Static
+from ranker.weighting.svd import SVD
+from ranker.weighting.uncertainty import Uncertainty
+from ranker.weighting.upgrad import UPGrad
 
 WeightingConfig = Annotated[
-    Static.Config | PELTR.Config,
+    Static.Config
+    | Uncertainty.Config
+    | GradNorm.Config
+    | DWA.Config
+    | DTP.Config
+    | FAMO.Config
+    | RLW.Config
+    | SVD.Config
+    | MetaBalance.Config
+    | MGDA.Config
+    | PELTR.Config
+    | PCGrad.Config
+    | GradVac.Config
+    | PrimaryAuxiliary.Config
+    | UPGrad.Config
+    | DualProj.Config,
     Field(discriminator="name"),
 ]
 
 __all__ = [
+    "DTP",
+    "DWA",
+    "FAMO",
+    "MGDA",
     "PELTR",
+    "RLW",
+    "SVD",
+    "DualProj",
+    "GradNorm",
+    "GradVac",
+    "MetaBalance",
+    "PCGrad",
+    "PrimaryAuxiliary",
+    "UPGrad",
+    "Uncertainty",
+    "DescentConfig",
     "GramAverage",
     "GramConfig",
     "GramOptions",
@@ -40,4 +85,5 @@ __all__ = [
     "factor",
     "kkt_gap",
     "min_norm",
+    "project_on_dual_cone",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -41,12 +41,17 @@ class Weighting(ABC):
             task takes part in. Otherwise it gets 1.
         weighted_heads: Whether task-specific parameters train on the weighted loss. Methods that may give a task
             weight 0 for long train them on the task's own, unweighted loss: heads would stop learning.
+        needs_losses_after_step: Whether `after_step` wants the losses of the same batch after the step, which costs
+            one more forward pass.
+        sample_rows: Training rows that `observe_data` wants to see before the first step; 0: none.
         state: All that later calls depend on, by name.
     """
 
     needs_gram: ClassVar[bool] = False
     absolute: ClassVar[bool] = False
+    needs_losses_after_step: ClassVar[bool] = False
     weighted_heads: bool = True
+    sample_rows: int = 0
 
     def __init__(self, config: WeightingOptions, task_names: Sequence[str]) -> None:
         if not task_names or len(set(task_names)) != len(task_names):
@@ -89,6 +94,36 @@ class Weighting(ABC):
                 weights_K = torch.ones_like(weights_K)
             weights_T[tasks_K] = weights_K
         return weights_T
+
+    def observe_data(self, x_ND: Tensor, labels_NT: Tensor, mask_NT: Tensor) -> None:
+        """Take in a sample of training rows, once, before the first step. Does nothing unless a method needs it.
+
+        Args:
+            x_ND: Representation of N rows, the same for all tasks.
+            labels_NT: Their labels.
+            mask_NT: True where the row counts for the task; labels elsewhere are ignored.
+        """
+        del x_ND, labels_NT, mask_NT
+
+    def observe(self, kpis: Mapping[str, float]) -> None:
+        """Take in how good tasks are on held-out rows, after each validation. Does nothing unless a method needs it.
+
+        Args:
+            kpis: Quality by task name: at most 1, which is perfect; 0 or less is no better than chance
+                (2 AUC - 1, or R2 for a regression). Tasks without a value are left out.
+        """
+        del kpis
+
+    def after_step(self, losses_T: Tensor, active_T: Tensor | None = None) -> None:
+        """Take in the losses of the batch of the last `weights`, after the parameters have moved.
+
+        Called if `needs_losses_after_step`, and only if they have moved. Does nothing unless a method needs it.
+
+        Args:
+            losses_T: Mean loss of each task on the same rows.
+            active_T: As in `weights`.
+        """
+        del losses_T, active_T
 
     @abstractmethod
     def _solve(self, tasks_K: Tensor, losses_K: Tensor, gram_KK: Tensor) -> Tensor:
@@ -172,6 +207,20 @@ def by_task(name: str, values: float | Mapping[str, float], task_names: Sequence
     """
     if not isinstance(values, Mapping):
         return torch.full((len(task_names),), float(values), dtype=torch.float64)
-    if unknown := sorted(set(values) - set(task_names)):
-        raise ValueError(f"`{name}` must name tasks among {tuple(task_names)}, got {unknown}")
+    check_names(name, values, task_names)
     return torch.tensor([values.get(task, default) for task in task_names], dtype=torch.float64)
+
+
+def check_names(name: str, named: Iterable[str], task_names: Sequence[str]) -> None:
+    """Refuse names of tasks that do not exist.
+
+    Args:
+        name: What names them, for the message.
+        named: The names.
+        task_names: The tasks.
+
+    Raises:
+        ValueError: One is of no task.
+    """
+    if unknown := sorted(set(named) - set(task_names)):
+        raise ValueError(f"`{name}` must name tasks among {tuple(task_names)}, got {unknown}")

@@ -17,10 +17,11 @@ from ranker.schema import FrozenConfig
 class GramConfig(FrozenConfig):
     """How often and over what the inner products of the tasks' gradients are taken."""
 
-    scope: Literal["exact", "representation"] = Field(
+    scope: Literal["exact", "representation", "last_shared"] = Field(
         "exact",
         description="exact: over all shared parameters, embedding tables included; "
-        "representation: over the embedding output of each row, cheaper, and a bound only.",
+        "representation: over the embedding output of each row, cheaper, and a bound only; "
+        "last_shared: over the last layer that all tasks share, cheapest, and GradNorm's choice.",
     )
     every: int = Field(8, ge=1, description="Steps between two measurements; the weights stay the same between.")
     decay: float = Field(0.9, ge=0, lt=1, description="Weight of the past in the average, per step; 0: no average.")

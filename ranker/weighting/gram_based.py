@@ -17,17 +17,17 @@ from ranker.weighting.gram import GramConfig, finite_tasks
 
 # Both relative to the gradients' own size, so that scaling all gradients changes nothing.
 _NO_GRADIENT = 1e-12  # norm, relative to the largest, below which a task is left out
-_STATIONARY = 1e-12  # squared norm of the update, relative to the mean squared gradient norm
+_STATIONARY = 1e-12  # squared norm of the update, relative to that of the same parts all pointing one way
 
 
 class GramOptions(WeightingOptions):
     """Options that every method on the Gram matrix takes."""
 
     gram: GramConfig = GramConfig()
-    scale: Literal["paper", "sum_k", "norm"] = Field(
+    scale: Literal["paper", "mean", "sum_k", "norm"] = Field(
         "paper",
-        description="paper: weights as published; sum_k: rescaled to sum to the number of active tasks; "
-        "norm: so that the update is as long as the mean gradient.",
+        description="paper: weights as published; mean: those over the number of active tasks; "
+        "sum_k: rescaled to sum to that number; norm: so that the update is as long as the mean gradient.",
     )
 
 
@@ -37,8 +37,13 @@ class GramWeighting(Weighting):
     Beyond `Weighting`, it leaves out tasks without a gradient (norm at most 1e-12 of the largest), because a zero row
     would draw all weight of a min-norm method and stop training. It rescales as `scale` says.
 
-    `state["pareto_stationary_steps"]` counts calls whose update vanished (||d||^2 at most 1e-12 of the mean squared
-    norm): no direction helps all tasks. That is an outcome, not an error.
+    Where the parts of the update cancel out, ||d||^2 <= 1e-12 (sum_k |w_k| ||g_k||)^2, no direction helps all tasks:
+    the step is Pareto-stationary. All weights are 0 then, so that shared parameters get no rounding noise blown up by
+    `scale`, while heads go on training; `state["pareto_stationary_steps"]` counts it. That is an outcome, no error.
+
+    Note:
+        The measure compares the update with its own parts, not with the mean squared gradient norm: beside a gradient
+        1e7 times as long, a short one is all that a min-norm method follows, and still a direction that helps both.
     """
 
     needs_gram: ClassVar[bool] = True
@@ -65,12 +70,15 @@ class GramWeighting(Weighting):
 
     def _solve(self, tasks_K: Tensor, losses_K: Tensor, gram_KK: Tensor) -> Tensor:
         weights_K = self._solve_gram(tasks_K, losses_K, gram_KK)
-        squares_K = gram_KK.diagonal()
-        update_square = weights_K @ gram_KK @ weights_K
-        stationary = bool(update_square <= _STATIONARY * squares_K.mean())
-        self.state["pareto_stationary_steps"] = self.state["pareto_stationary_steps"] + int(stationary)
+        norms_K = gram_KK.diagonal().sqrt()
+        update_square, parts = weights_K @ gram_KK @ weights_K, weights_K.abs() @ norms_K
+        if update_square <= _STATIONARY * parts**2:
+            self.state["pareto_stationary_steps"] = self.state["pareto_stationary_steps"] + int(parts > 0)
+            return torch.zeros_like(weights_K)
+        if self.scale == "mean":
+            return weights_K / len(weights_K)
         if self.scale == "sum_k":
             return weights_K * len(weights_K) / weights_K.sum()
-        if self.scale == "norm" and not stationary:
-            return weights_K * squares_K.sqrt().mean() / update_square.sqrt()
+        if self.scale == "norm":
+            return weights_K * norms_K.mean() / update_square.sqrt()
         return weights_K

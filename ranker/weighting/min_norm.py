@@ -63,6 +63,23 @@ def min_norm(factor_KR: Array, primary_K: Mask | None = None) -> Array:
     return _even_out(x_K / x_K[primary_K].sum(), scaled_KR, primary_K)
 
 
+def project_on_dual_cone(factor_KR: Array, vector_R: Array) -> Array:
+    """What to add to a vector so that it conflicts with no gradient, and changes as little as possible.
+
+    The projection of v on {u : <u, f_k> >= 0 for all k} is v + sum_k x_k f_k with x = argmin_{x >= 0} ||v + sum_k x_k
+    f_k||: one non-negative least squares problem.
+
+    Args:
+        factor_KR: One gradient per row, as `factor` gives them or any others of the same inner products.
+        vector_R: The vector v, in the same space.
+
+    Returns:
+        Weights x [K], non-negative. The projection is unique, they need not be.
+    """
+    x_K: Array = nnls(factor_KR.T, -vector_R, maxiter=100 * len(factor_KR))[0]
+    return x_K
+
+
 def kkt_gap(gram_KK: Array, weights_K: Array, primary_K: Mask | None = None) -> float:
     """How far weights are from the optimum of `min_norm`: the largest violated optimality condition.
 

@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from ranker.weighting import GramOptions
 from training.batches import encode_batch, part_of
 from training.config import ExperimentConfig, load_config
 from training.data import Impressions
@@ -28,6 +27,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "static": ("weighting={name: static}", "training.tables.name=sgd"),
     "exact": ("weighting={name: pe_ltr, bounds: 0.1, gram: {every: 1, decay: 0.0}}",),
     "between": ("weighting={name: pe_ltr, bounds: 0.1, gram: {every: 2, decay: 0.5}}", "model={name: ple}"),
+    "last_shared": ("weighting={name: gradnorm, gram: {scope: last_shared, every: 1, decay: 0.0}}",),
+    "famo": ("weighting={name: famo}",),
     "representation": ("weighting={name: pe_ltr, gram: {every: 1, decay: 0.0, scope: representation}}",),
 }
 BATCHES = ((0, 65), (65, 112), (112, 113))  # global rows; of the last one some process gets none
@@ -43,7 +44,7 @@ def several_steps(config: ExperimentConfig, data: Path) -> dict[str, Any]:
         network.architecture,
         tuple(task.kind for task in config.data_schema.tasks),
         config.weighting.build(config.data_schema.task_names),
-        config.weighting.gram if isinstance(config.weighting, GramOptions) else None,
+        config.gram,
         torch.optim.SGD(network.architecture.parameters(), lr=0.1),
         max_gradient_norm=10.0,
         max_bad_steps=3,

@@ -17,7 +17,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.mark.parametrize("model", ["single_task", "shared_bottom", "mmoe", "ple"])
-@pytest.mark.parametrize("weighting", ["static", "pe_ltr"])
+@pytest.mark.parametrize("weighting", ["static", "uncertainty", "pe_ltr"])
 def test_what_is_dumped_loads_as_the_same(model: str, weighting: str, settings: dict[str, Any], tmp_path: Path) -> None:
     settings["model"], settings["weighting"] = {"name": model}, {"name": weighting}
     config = ExperimentConfig.model_validate(settings)
@@ -60,6 +60,14 @@ WRONG: dict[str, tuple[Change, list[str]]] = {
     "bound of no task": (
         lambda c: c.update(weighting={"name": "pe_ltr", "bounds": {"view": 0.1}}),
         ["view", "ctr"],
+    ),
+    "no last layer to share": (
+        lambda c: c.update(model={"name": "single_task"}, weighting={"name": "gradnorm"}),
+        ["`gram.scope`", "last_shared", "single_task", "representation"],
+    ),
+    "no shared expert": (
+        lambda c: c.update(model={"name": "ple", "num_shared_experts": 0}, weighting={"name": "gradnorm"}),
+        ["`gram.scope`", "last_shared", "ple", "num_shared_experts"],
     ),
     "fusion of no output": (
         lambda c: c["fusion"]["terms"].append({"output": "views", "weight": 1.0}),

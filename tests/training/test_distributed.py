@@ -24,7 +24,7 @@ from training.predictions import predict
 from training.run import RunResult
 
 SCRIPT = Path(__file__).with_name("several_steps.py")
-VARIANTS = ("static", "exact", "between", "representation")
+VARIANTS = ("static", "exact", "between", "last_shared", "famo", "representation")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_two_processes_train_as_one(
         torch.testing.assert_close(shared["state"][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("variant", ["exact", "between", "representation"])
+@pytest.mark.parametrize("variant", ["exact", "between", "last_shared", "representation"])
 def test_the_gram_matrix_does_not_depend_on_the_number_of_processes(
     variant: str, one: dict[str, Any], two: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:

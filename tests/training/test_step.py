@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ranker.encoding import Encoder
 from ranker.losses import Targets, task_losses
 from ranker.models import reached_by
-from ranker.weighting import GramOptions
 from training.batches import Batch, encode_batch
 from training.config import ExperimentConfig
 from training.errors import DivergenceError
@@ -29,15 +28,18 @@ WEIGHTINGS: dict[str, tuple[dict[str, Any], int]] = {  # and the steps before th
     "by_task": ({**EQUAL_BOUNDS, "gram": {"every": 1}}, 0),
     "representation": ({**EQUAL_BOUNDS, "gram": {"every": 1, "scope": "representation"}}, 0),
     "between": ({**EQUAL_BOUNDS, "gram": {"every": 3}}, 1),
+    "last_shared": ({**EQUAL_BOUNDS, "gram": {"every": 1, "scope": "last_shared"}}, 0),
+    "between last_shared": ({**EQUAL_BOUNDS, "gram": {"every": 3, "scope": "last_shared"}}, 1),
 }
-MODELS = ("single_task", "shared_bottom", "mmoe", "ple")
+SHARING = ("shared_bottom", "mmoe", "ple")
 
 
 class Stage:
     """A network with plain SGD everywhere, so that a step moves a parameter by its gradient."""
 
-    def __init__(self, settings: dict[str, Any], encoder: Encoder, max_bad_steps: int = 3) -> None:
-        settings["training"]["tables"] = {"name": "sgd", "learning_rate": RATE}
+    def __init__(self, settings: dict[str, Any], encoder: Encoder, max_bad_steps: int = 3, rate: float = RATE) -> None:
+        self.rate = rate
+        settings["training"]["tables"] = {"name": "sgd", "learning_rate": rate}
         self.config = ExperimentConfig.model_validate(settings)
         self.network = Network(self.config, encoder, torch.device("cpu"))
         self.kinds = tuple(task.kind for task in self.config.data_schema.tasks)
@@ -50,8 +52,8 @@ class Stage:
             architecture,
             self.kinds,
             weighting.build(self.config.data_schema.task_names),
-            weighting.gram if isinstance(weighting, GramOptions) else None,
-            torch.optim.SGD(architecture.parameters(), lr=RATE),
+            self.config.gram,
+            torch.optim.SGD(architecture.parameters(), lr=self.rate),
             max_gradient_norm=None,
             max_bad_steps=max_bad_steps,
         )
@@ -94,8 +96,11 @@ def assert_same_state(found: dict[str, Tensor], expected: dict[str, Tensor]) -> 
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize(
+    ("weighting", "model"),
+    [(weighting, model) for weighting in WEIGHTINGS for model in SHARING]
+    + [(weighting, "single_task") for weighting in WEIGHTINGS if "last_shared" not in weighting],
+)
 def test_equal_weights_are_a_plain_backward_pass(
     weighting: str, model: str, settings: dict[str, Any], encoder: Encoder, batch: Batch
 ) -> None:
@@ -209,8 +214,12 @@ class InfiniteGradient(nn.Module):
         ctr_B, cvr_B, spend_B = self.shared(x_BD).unbind(1)
         return {"ctr": ctr_B + self.zero, "cvr": cvr_B, "spend": spend_B + self.zero.abs().sqrt()}
 
+    def last_shared_parameters(self) -> list[nn.Parameter]:
+        """The parameter that is to blame is one of them."""
+        return [*self.shared.parameters(), self.zero]
 
-@pytest.mark.parametrize(("weighting", "others_move"), [("static", False), ("by_task", True)])
+
+@pytest.mark.parametrize(("weighting", "others_move"), [("static", False), ("by_task", True), ("last_shared", True)])
 def test_non_finite_gradient_reaches_nothing(
     weighting: str, others_move: bool, settings: dict[str, Any], encoder: Encoder, batch: Batch
 ) -> None:
@@ -230,6 +239,46 @@ def test_non_finite_gradient_reaches_nothing(
         step(batch.encoded, batch.targets)
 
 
+class Standoff(nn.Module):
+    """All tasks read one score, which is 0 at first; what each adds to it is its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, 1)
+        nn.init.zeros_(self.shared.weight)
+        nn.init.zeros_(self.shared.bias)
+        self.own = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in ("ctr", "cvr", "spend")})
+
+    def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
+        score_B = self.shared(x_BD)[:, 0]
+        return {task: score_B + offset for task, offset in self.own.items()}
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("name", ["mgda", "pcgrad", "upgrad"])
+def test_where_nothing_helps_all_only_heads_train(
+    name: str, every: int, settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = {"name": name, "scale": "norm", "gram": {"every": every}}
+    stage = Stage(settings, encoder)
+    architecture = Standoff(stage.network.embedding.width)
+    step = stage.build(architecture, max_bad_steps=2)
+    clicked_B = (torch.arange(len(batch.targets.labels_BT)) % 3 == 0).float()
+    labels_BT = torch.stack([clicked_B, 1 - clicked_B, clicked_B], dim=1)  # what helps one hurts the other
+    mask_BT = torch.tensor([True, True, False]).expand(labels_BT.shape)
+    before = stage.network.state()
+    for _ in range(every):  # until the next measurement
+        result = step(batch.encoded, Targets(labels_BT, mask_BT))
+        assert result.weights_T.tolist() == [0, 0, 0]
+        assert result.active_T.tolist() == [True, True, False]
+    assert step.weighting.state["pareto_stationary_steps"] == 1
+    assert all(torch.equal(tensor, before[key]) for key, tensor in stage.network.state().items() if "tables" in key)
+    assert not architecture.shared.weight.any()
+    assert not architecture.shared.bias.any()
+    assert architecture.own["ctr"] < 0 < architecture.own["cvr"]
+    assert architecture.own["spend"] == 0
+
+
 def test_dense_gradient_is_clipped(settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
     stage = Stage(settings, encoder)
     stage.step.max_gradient_norm = 0.01
@@ -241,3 +290,97 @@ def test_dense_gradient_is_clipped(settings: dict[str, Any], encoder: Encoder, b
         if name.startswith("architecture/")
     ]
     assert float(torch.cat(moved).norm()) == pytest.approx(0.01 * RATE, rel=1e-3)
+
+
+def test_nobody_left_at_the_last_shared_layer_changes_nothing(
+    settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = WEIGHTINGS["last_shared"][0]
+    stage = Stage(settings, encoder)
+    step = stage.build(InfiniteGradient(stage.network.embedding.width), max_bad_steps=2)
+    only_spend = Targets(batch.targets.labels_BT, batch.targets.mask_BT & torch.tensor([False, False, True]))
+    before = stage.network.state()
+    assert not step(batch.encoded, only_spend).active_T.any()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in stage.network.state().items())
+
+
+@pytest.mark.parametrize("model", SHARING)
+def test_gram_of_the_last_shared_layer_is_that_of_autograd(
+    model: str, settings: dict[str, Any], encoder: Encoder, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.update(model={"name": model}, weighting={"name": "gradnorm"})
+    stage = Stage(settings, encoder)
+    architecture = stage.network.architecture
+    outputs = architecture(stage.network.embedding(batch.encoded))
+    losses_T, _ = task_losses(outputs, *batch.targets, stage.kinds)
+    last = {"shared_bottom": "bottom.layers.3", "mmoe": "experts.deeper.0", "ple": "levels.1.shared"}[model]
+    layer = [parameter for name, parameter in architecture.named_parameters() if name.startswith(last)]
+    assert len(layer) == 2
+    rows = [torch.autograd.grad(loss, layer, retain_graph=True) for loss in losses_T]
+    jacobian_TP = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows]).double()
+    assert stage.step.average is not None
+    update, seen = stage.step.average.update, []
+
+    def record(gram_TT: Tensor, active_T: Tensor) -> Tensor:
+        seen.append(gram_TT)
+        return update(gram_TT, active_T)
+
+    monkeypatch.setattr(stage.step.average, "update", record)
+    stage.step(batch.encoded, batch.targets)
+    torch.testing.assert_close(seen[0], jacobian_TP @ jacobian_TP.T, rtol=1e-5, atol=0)
+
+
+class Witness:
+    """Takes the place of `after_step`, and keeps what it was told."""
+
+    def __init__(self, step: Step) -> None:
+        self.losses: list[Tensor] = []
+        self.active: list[Tensor | None] = []
+        step.weighting.after_step = self  # type: ignore[method-assign]
+
+    def __call__(self, losses_T: Tensor, active_T: Tensor | None = None) -> None:
+        self.losses.append(losses_T)
+        self.active.append(active_T)
+
+
+def test_losses_after_the_step_are_those_of_the_moved_network(
+    settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = {"name": "famo"}
+    stage = Stage(settings, encoder)
+    witness = Witness(stage.step)
+    without = Targets(batch.targets.labels_BT, batch.targets.mask_BT & torch.tensor([True, False, True]))
+    result = stage.step(batch.encoded, without)
+    outputs = stage.network.predict(batch.encoded)
+    expected_T, _ = task_losses(outputs, *without, stage.kinds)
+    assert len(witness.losses) == 1
+    torch.testing.assert_close(witness.losses[0], expected_T)
+    assert not torch.isclose(witness.losses[0], result.losses_T)[[0, 2]].any()
+    assert witness.active[0] is not None
+    assert witness.active[0].tolist() == [True, False, True]
+
+
+def test_losses_after_the_step_see_the_same_dropout(settings: dict[str, Any], encoder: Encoder, batch: Batch) -> None:
+    """Nothing moves at this rate, so that any difference would be the noise of another mask."""
+    settings["weighting"], settings["model"]["dropout"] = {"name": "famo"}, 0.5
+    stage = Stage(settings, encoder, rate=1e-30)
+    witness = Witness(stage.step)
+    first, second = stage.step(batch.encoded, batch.targets), stage.step(batch.encoded, batch.targets)
+    assert torch.equal(witness.losses[0], first.losses_T)
+    assert torch.equal(witness.losses[1], second.losses_T)
+    assert not torch.equal(first.losses_T, second.losses_T)  # from step to step masks differ
+
+
+def test_a_step_that_was_not_taken_is_not_looked_back_on(
+    settings: dict[str, Any], encoder: Encoder, batch: Batch
+) -> None:
+    settings["weighting"] = {"name": "famo"}
+    stage = Stage(settings, encoder)
+    witness = Witness(stage.step)
+    nothing = Targets(batch.targets.labels_BT, torch.zeros_like(batch.targets.mask_BT))
+    stage.step(batch.encoded, nothing)
+    assert witness.losses == []
+    step = stage.build(InfiniteGradient(stage.network.embedding.width), max_bad_steps=2)
+    witness = Witness(step)
+    step(batch.encoded, batch.targets)
+    assert witness.losses == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from ranker.encoding import Encoder
+from ranker.weighting import WeightingConfig, WeightingOptions
+from training.batches import encode_batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.errors import DivergenceError
@@ -131,6 +135,92 @@ def test_selection_is_the_mean_over_the_chosen_tasks(settings: Settings, log_fil
     both = trainer.fit(490).epochs[0]
     explained = 1 - both.valid["spend/mse"] / trainer.predict("valid").label_variance("spend")
     assert both.selection == pytest.approx((both.valid["ctr/auc"] + explained) / 2)
+
+
+def kpis_of(trainer: Trainer, epoch: Epoch) -> list[float]:
+    """What has been learnt of each task: 2 AUC - 1, or R2."""
+    variance = trainer.predict("valid").label_variance("spend")
+    auc = [2 * epoch.valid[f"{task}/auc"] - 1 for task in ("ctr", "cvr")]
+    return [*auc, 1 - epoch.valid["spend/mse"] / variance]
+
+
+@pytest.mark.usefixtures("group")
+def test_weighting_sees_the_quality_of_every_validation(settings: Settings, log_file: Path, encoder: Encoder) -> None:
+    settings["training"].update(epochs=3)
+    settings["weighting"] = {"name": "dtp", "smoothing": 0.3, "least": 0.02}
+    trainer = build(settings, log_file, encoder)
+    epochs = trainer.fit(490).epochs
+    average = None
+    for number, epoch in enumerate(epochs, start=1):
+        new = np.maximum(kpis_of(trainer, epoch), 0.02)
+        average = new if average is None else 0.3 * new + 0.7 * average
+        kpi = average.clip(0.02, 0.98)
+        for after in epochs[number : number + 1]:
+            assert list(after.weights.values()) == pytest.approx(-(1 - kpi) * np.log(kpi))
+    assert trainer.step.weighting.state["kpis_T"].tolist() == pytest.approx(average)
+    assert epochs[0].weights == dict.fromkeys(trainer.tasks, 1.0)
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize(("wanted", "seen"), [(100, 100), (5000, 490)])
+def test_weighting_sees_a_sample_of_the_training_rows(
+    wanted: int, seen: int, settings: Settings, log_file: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings["training"].update(epochs=1)
+    settings["weighting"] = {"name": "svd", "rank": 2, "sample_rows": wanted, "sum_k": True}
+    trainer = build(settings, log_file, encoder)
+    batch = encode_batch(encoder, pa.Table.from_batches(list(trainer.impressions.rows("train"))))
+    everything = np.hstack([trainer.network.embedding(batch.encoded).detach().numpy(), batch.targets.mask_BT.numpy()])
+    known = {row.tobytes() for row in everything.astype(np.float32)}
+    told: list[tuple[Tensor, Tensor, Tensor]] = []
+    observe_data = trainer.step.weighting.observe_data
+
+    def record(*sample: Tensor) -> None:
+        told.append(sample)  # type: ignore[arg-type]
+        observe_data(*sample)
+
+    monkeypatch.setattr(trainer.step.weighting, "observe_data", record)
+    epoch = trainer.fit(490).epochs[0]
+    ((x_ND, labels_NT, mask_NT),) = told
+    assert x_ND.shape == (seen, trainer.network.embedding.width)
+    assert mask_NT.dtype == torch.bool
+    rows = np.hstack([x_ND.numpy(), mask_NT.numpy()]).astype(np.float32)
+    assert {row.tobytes() for row in rows} <= known
+    assert labels_NT[mask_NT].isfinite().all()
+    assert len({row.tobytes() for row in rows}) > 0.9 * seen
+    weights_T = trainer.step.weighting.state["weights_T"]
+    assert list(epoch.weights.values()) == pytest.approx(weights_T.tolist())
+    assert weights_T.std() > 0
+
+
+@pytest.mark.usefixtures("group")
+def test_weighting_sees_what_each_step_did(settings: Settings, log_file: Path, encoder: Encoder) -> None:
+    settings["training"].update(epochs=2)
+    settings["weighting"] = {"name": "famo"}
+    trainer = build(settings, log_file, encoder)
+    epochs = trainer.fit(490).epochs
+    state = trainer.step.weighting.state
+    assert state["adam_steps_T"].tolist() == [16, 16, 16]
+    assert state["logits_T"].std() > 0
+    assert epochs[1].losses["ctr"] < epochs[0].losses["ctr"]
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("member", typing.get_args(typing.get_args(WeightingConfig)[0]), ids=repr)
+def test_every_weighting_trains(
+    member: type[WeightingOptions], settings: Settings, log_file: Path, encoder: Encoder
+) -> None:
+    settings["training"].update(epochs=1, batch_size=245)
+    settings["weighting"] = {"name": member.model_fields["name"].default}
+    if "target" in member.model_fields:
+        settings["weighting"]["target"] = "ctr"
+    trainer = build(settings, log_file, encoder)
+    before = trainer.network.state()
+    epoch = trainer.fit(490).epochs[0]
+    assert all(math.isfinite(loss) for loss in epoch.losses.values())
+    assert any(weight > 0 for weight in epoch.weights.values())
+    assert all(tensor.isfinite().all() for tensor in trainer.network.state().values())
+    assert not torch.equal(trainer.network.state()["tables/items"], before["tables/items"])
 
 
 @pytest.mark.usefixtures("group")

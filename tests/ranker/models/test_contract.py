@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from ranker.models import PLE, MMoE, ModelConfig, NetworkConfig, SharedBottom, SingleTask, reached_by
+from ranker.models.sharing import last_shared_parameters
 
 # Shapes: B = 7 rows, D = 5 inputs. Sizes of a model differ pairwise: equal ones hide mixed-up counts.
 
@@ -77,6 +78,21 @@ def test_training_moves_every_parameter(config: NetworkConfig) -> None:
         constant = name.endswith("linear.weight") and len(parameter) == 1
         assert parameter.grad is not None
         assert parameter.grad.any() or constant, name
+
+
+@config
+def test_all_tasks_reach_the_last_shared_layer_or_there_is_none(config: NetworkConfig) -> None:
+    model = build(config, ("ctr", "cvr"))
+    reached = reached_by(model, torch.randn(2, 5))
+    if not any(len(tasks) > 1 for tasks in reached.values()):
+        with pytest.raises(ValueError, match=r"`gram\.scope` must not be 'last_shared' with model '"):
+            last_shared_parameters(model)
+        return
+    found = last_shared_parameters(model)
+    names = {name for name, parameter in model.named_parameters() if any(parameter is one for one in found)}
+    assert names
+    assert len(names) == len(found)
+    assert all(reached[name] == ("ctr", "cvr") for name in names)
 
 
 @config

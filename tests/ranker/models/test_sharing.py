@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from ranker.models import reached_by
+from ranker.models import PLE, MMoE, SharedBottom, reached_by
+from ranker.models.sharing import last_shared_parameters
 
 
 class Example(nn.Module):
@@ -27,3 +29,23 @@ def test_tasks_that_reach_each_parameter() -> None:
     assert reached["both.weight"] == ("ctr", "cvr")
     assert reached["one.bias"] == ("ctr",)
     assert reached["none.weight"] == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "shapes"),
+    [
+        (SharedBottom.Config(bottom_dims=(4, 6)), [[6, 4], [6]]),
+        (MMoE.Config(num_experts=3, expert_dims=(4, 6)), [[3, 4, 6], [3, 1, 6]]),
+        (MMoE.Config(num_experts=3, expert_dims=(6,)), [[18, 5], [18]]),
+        (
+            PLE.Config(num_shared_experts=3, num_specific_experts=2, expert_dims=((4, 6), (8, 9))),
+            [[3, 8, 9], [3, 1, 9]],
+        ),
+    ],
+    ids=repr,
+)
+def test_the_last_shared_layer_is_that_of_every_shared_expert(
+    config: SharedBottom.Config | MMoE.Config | PLE.Config, shapes: list[list[int]]
+) -> None:
+    found = last_shared_parameters(config.build(5, ("ctr", "cvr")))
+    assert [list(parameter.shape) for parameter in found] == shapes

@@ -1,6 +1,9 @@
-"""Gradients that are hard to balance."""
+"""Gradients that are hard to balance, and an exact answer to compare with."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain, combinations
 
 import numpy as np
 import pytest
@@ -33,3 +36,26 @@ def gradients(kind: str, num_tasks: int, seed: int) -> Array:
 def hard_gradients(request: pytest.FixtureRequest) -> list[Array]:
     """Many cases of one kind, of 1 to 8 tasks."""
     return [gradients(request.param, num_tasks, seed) for num_tasks in range(1, 9) for seed in range(12)]
+
+
+@pytest.fixture
+def nearest_without_conflict() -> Callable[[Array, Array], Array]:
+    """The independent solution that projections are compared with."""
+    return project_by_enumeration
+
+
+def project_by_enumeration(gradients_KP: Array, vector_P: Array) -> Array:
+    """Projection of a vector on {u : <u, g_k> >= 0 for all k}, by enumeration.
+
+    It lies on some face of the cone, where some inner products are 0: of the projections on all faces' subspaces, it is
+    the nearest that conflicts with nothing.
+    """
+    norms_K = np.linalg.norm(gradients_KP, axis=1, keepdims=True)
+    units_KP = (gradients_KP / np.where(norms_K > 0, norms_K, 1))[norms_K[:, 0] > 0]
+    found = [np.zeros_like(vector_P)]
+    for face in chain.from_iterable(combinations(range(len(units_KP)), size) for size in range(len(units_KP) + 1)):
+        normals_JP = units_KP[list(face)]
+        point_P = vector_P - np.linalg.pinv(normals_JP) @ (normals_JP @ vector_P)
+        if (units_KP @ point_P >= -1e-9 * np.linalg.norm(vector_P)).all():
+            found.append(point_P)
+    return min(found, key=lambda point_P: float(np.linalg.norm(point_P - vector_P)))
