@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from serving.errors import PolicyStoreUnavailable
 from serving.policies.base import PolicyStore, SavedPolicy, conflict, parse_saved, saved_now
 
 T = TypeVar("T")
+
+_RETRY_SECONDS = 0.02
 
 # `revision` orders the saves of all scenes; a save is one row and never changes.
 _TABLE = """
@@ -113,6 +116,17 @@ class SQLitePolicyStore(PolicyStore):
             ) from exc
 
     def _connect(self) -> sqlite3.Connection:
+        deadline = time.monotonic() + self._config.busy_timeout_seconds
+        while True:
+            try:
+                return self._open()
+            except sqlite3.OperationalError as exc:
+                # Two processes that turn a new file to write-ahead mode at once: SQLite refuses one without waiting.
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _open(self) -> sqlite3.Connection:
         self._config.path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self._config.path, timeout=self._config.busy_timeout_seconds, isolation_level=None)
         try:

@@ -99,6 +99,13 @@ async def test_of_concurrent_saves_on_one_version_one_wins(store: PolicyStore, c
     assert len(await store.history("home")) == 1
 
 
+async def test_many_servers_may_begin_with_a_new_file_at_once(tmp_path: Path) -> None:
+    for attempt in range(20):
+        stores = [SQLitePolicyStore.Config(path=tmp_path / f"{attempt}.sqlite").build() for _ in range(6)]
+        assert await asyncio.gather(*(store.revision() for store in stores)) == [0] * 6
+        await asyncio.gather(*(store.close() for store in stores))
+
+
 async def test_another_process_sees_a_save_and_a_new_revision(store: PolicyStore, config: Config) -> None:
     other = config.build()
     before = await other.revision()
