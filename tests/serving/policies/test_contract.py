@@ -100,7 +100,7 @@ async def test_of_concurrent_saves_on_one_version_one_wins(store: PolicyStore, c
 
 
 async def test_many_servers_may_begin_with_a_new_file_at_once(tmp_path: Path) -> None:
-    for attempt in range(20):
+    for attempt in range(100):
         stores = [SQLitePolicyStore.Config(path=tmp_path / f"{attempt}.sqlite").build() for _ in range(6)]
         assert await asyncio.gather(*(store.revision() for store in stores)) == [0] * 6
         await asyncio.gather(*(store.close() for store in stores))
