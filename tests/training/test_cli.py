@@ -266,3 +266,10 @@ def test_simulate_refuses_wrong_settings(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "task_correlation" in result.stderr
     assert not (tmp_path / "log").exists()
+
+
+def test_simulate_tells_the_best_auc_also_without_test_days(tmp_path: Path) -> None:
+    small = ("--impressions", "2000", "--users", "50", "--items", "40", "--days", "2")
+    result = run("simulate", "--out", tmp_path / "log", *small, "--set", "test_days=0", "--set", "valid_days=1")
+    assert result.exit_code == 0, result.output
+    assert "on all days: ctr 0." in result.stdout
