@@ -84,9 +84,9 @@ def simulate(
     typer.echo(
         f"{summary.num_rows:,} impressions of {summary.num_users:,} users on {summary.num_items:,} items in {out}"
     )
-    days = "test" if "test" in summary.splits else "all"
-    best = {name: value for name, value in summary.splits[days].best_auc.items() if value is not None}
-    typer.echo(f"best AUC that any model can reach on {days} days: {_figures(best)}")
+    judged = "test" if "test" in summary.splits else "all"
+    best = {name: value for name, value in summary.splits[judged].best_auc.items() if value is not None}
+    typer.echo(f"best AUC that any model can reach on {judged} days: {_figures(best)}")
 
 
 @app.command()
