@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from ranker.weighting import WeightingConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,3 +66,10 @@ def _block(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
     assert found is not None
     return found.group(1)
+
+
+def test_every_balancing_method_is_documented() -> None:
+    text = (ROOT / "docs" / "balancing.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    names = [config.model_fields["name"].default for config in get_args(get_args(WeightingConfig)[0])]
+    assert sorted(listed) == sorted(names)
