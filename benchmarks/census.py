@@ -2,7 +2,7 @@
 
     python -m benchmarks.census --data ../shared/data/census_income_kdd --seeds 3
 
-The budget: one set of training settings per file, tuned on validation rows for no architecture in particular, and
+The budget: one set of training settings per file, not tuned for any architecture in particular, and
 networks of about the same number of parameters.
 """
 
