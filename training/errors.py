@@ -2,6 +2,8 @@
 
 TrainingError (RuntimeError)
 ├── ConfigError      an experiment's YAML cannot be read or contradicts itself
+├── CheckpointError  a checkpoint cannot be written, or is incomplete or altered
+├── Interrupted      asked to stop, the run stopped at a safe point; run again, it goes on
 └── DivergenceError  losses or gradients stopped being finite
 """
 
@@ -16,6 +18,14 @@ class TrainingError(RuntimeError):
 
 class ConfigError(TrainingError):
     """An experiment's YAML cannot be read or contradicts itself."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be written, or is incomplete or altered."""
+
+
+class Interrupted(TrainingError):
+    """Asked to stop, the run stopped at a safe point; run again, it goes on from there."""
 
 
 class DivergenceError(TrainingError):

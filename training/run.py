@@ -19,8 +19,9 @@ from training.distributed import process_group
 from training.errors import ConfigError
 from training.evaluation import EvaluationReport
 from training.export import export_bundle
+from training.history import History
 from training.progress import Progress
-from training.trainer import History, Trainer
+from training.trainer import Trainer
 
 BUNDLE = "bundle"
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 import torch.distributed as dist
@@ -24,6 +22,7 @@ from training.data import Impressions, id_columns
 from training.distributed import gather_rows
 from training.errors import DivergenceError
 from training.evaluation import EvaluationReport
+from training.history import Epoch, History, TaskMeans
 from training.network import Network
 from training.optimizer import dense_optimizer
 from training.predictions import Predictions, predict
@@ -34,41 +33,6 @@ from training.step import Step, StepResult
 # Shapes: T = tasks
 
 _CURVE_STEPS = 20  # steps between two points of the TensorBoard curves
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch brought.
-
-    Attributes:
-        number: From 1.
-        losses: Mean training loss of each task.
-        weights: Mean weight of each task.
-        selection: What the best epoch is chosen by: mean AUC (R2 for regressions) on the validation rows.
-        valid: Validation metrics under flat names.
-        rows_per_second: Training rows of all processes.
-        seconds: Training and validation.
-    """
-
-    number: int
-    losses: dict[str, float]
-    weights: dict[str, float]
-    selection: float
-    valid: dict[str, float]
-    rows_per_second: float
-    seconds: float
-
-
-@dataclass(slots=True)
-class History:
-    """The epochs so far, and which was best (0: none yet)."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = 0
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-safe."""
-        return {"best_epoch": self.best, "epochs": [asdict(epoch) for epoch in self.epochs]}
 
 
 class Trainer:
@@ -125,16 +89,15 @@ class Trainer:
 
     def _fit(self, num_train_rows: int) -> None:
         best: dict[str, Tensor] = {}
-        patience = self.config.training.early_stopping.patience
         if self.step.weighting.sample_rows:
             self._observe_data(self.step.weighting.sample_rows)
         for number in range(1, self.config.training.epochs + 1):
             epoch = self._epoch(number, num_train_rows)
-            self.history.epochs.append(epoch)
-            if self.history.best == 0 or epoch.selection > self.history.epochs[self.history.best - 1].selection:
-                self.history.best, best = number, self.network.state()
-            self.progress.epoch(epoch, best=self.history.best == number)
-            if number - self.history.best >= patience:
+            is_best = self.history.add(epoch)
+            if is_best:
+                best = self.network.state()
+            self.progress.epoch(epoch, best=is_best)
+            if self.history.stale(self.config.training.early_stopping.patience):
                 break
         self.network.load_state(best)
 
@@ -145,7 +108,7 @@ class Trainer:
     def _epoch(self, number: int, num_train_rows: int) -> Epoch:
         started = time.perf_counter()
         names = self.step.weighting.task_names
-        losses_T, weights_T = _Mean(len(names)), _Mean(len(names))
+        losses, weights = TaskMeans(names), TaskMeans(names)
         training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
         tables = self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007 + number)
         batches = (self._encode(part_of(table, rank, world)) for table in tables)
@@ -154,8 +117,8 @@ class Trainer:
             for batch in ahead(batches):
                 result = self._step(batch)
                 active_T = result.active_T.cpu().numpy()
-                losses_T.add(result.losses_T.cpu().numpy(), active_T)
-                weights_T.add(result.weights_T.cpu().numpy(), active_T)
+                losses.add(result.losses_T.cpu().numpy(), active_T)
+                weights.add(result.weights_T.cpu().numpy(), active_T)
                 advance((batch.rows.num_rows - batch.num_clean) * world)
                 self._curve("train/loss", result.losses_T)
                 self._curve("train/weight", result.weights_T)
@@ -166,8 +129,8 @@ class Trainer:
         self.step.weighting.observe(self._kpis(report, predictions))
         epoch = Epoch(
             number=number,
-            losses=losses_T.by_task(names),
-            weights=weights_T.by_task(names),
+            losses=losses.by_task(),
+            weights=weights.by_task(),
             selection=self._selection(report, predictions),
             valid=report.scalars(),
             rows_per_second=num_train_rows / trained,
@@ -248,18 +211,3 @@ class Trainer:
         if self._writer is not None and self.step.num_steps % _CURVE_STEPS == 0:
             for task, value in zip(self.step.weighting.task_names, values_T.tolist(), strict=True):
                 self._writer.add_scalar(f"{name}/{task}", value, self.step.num_steps)
-
-
-class _Mean:
-    """Running mean per task over the steps in which the task took part."""
-
-    def __init__(self, num_tasks: int) -> None:
-        self._sum, self._count = np.zeros(num_tasks), np.zeros(num_tasks)
-
-    def add(self, values_T: npt.NDArray[np.float64], active_T: npt.NDArray[np.bool_]) -> None:
-        self._sum += np.where(active_T, values_T, 0.0)
-        self._count += active_T
-
-    def by_task(self, tasks: tuple[str, ...]) -> dict[str, float]:
-        means = self._sum / np.maximum(self._count, 1)
-        return dict(zip(tasks, means.tolist(), strict=True))

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 
 from training.config import ExperimentConfig
 from training.data import Impressions
+from training.history import History
 from training.predictions import Predictions
 from training.progress import Progress
 from training.run import check_data
 from training.simulation import SimulationConfig, simulate
-from training.trainer import History, Trainer
+from training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)

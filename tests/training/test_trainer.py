@@ -23,10 +23,11 @@ from training.batches import encode_batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.errors import DivergenceError
+from training.history import Epoch
 from training.network import Network
 from training.progress import Progress
 from training.run import RunResult
-from training.trainer import Epoch, Trainer
+from training.trainer import Trainer
 
 Settings = dict[str, Any]
 
