@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from training.config import DenseOptimizer
@@ -22,6 +23,40 @@ def dense_optimizer(config: DenseOptimizer, model: nn.Module) -> Optimizer:
 
         optimizer.register_step_pre_hook(regularise)
     return optimizer
+
+
+def optimizer_state(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Copies of what an optimizer remembers, on the CPU, as `PARAMETER/STATE`: independent of the parameters' order.
+
+    Args:
+        optimizer: Of the parameters of `model`.
+        model: Names the parameters.
+    """
+    return {
+        f"{name}/{key}": value.detach().cpu().clone()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer_state(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Take up what `optimizer_state` gave.
+
+    Raises:
+        ValueError: It is that of other parameters; names one.
+    """
+    by_parameter: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        name, _, of = key.rpartition("/")
+        by_parameter.setdefault(name, {})[of] = value.clone()
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    if unknown := sorted(set(by_parameter) - set(names.values())):
+        raise ValueError(f"`state` must be that of the parameters of this model, got '{unknown[0]}', which it lacks")
+    # torch counts the parameters of all groups; their settings stay those of this optimizer.
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    entries = {place: by_parameter[name] for place, name in enumerate(order) if name in by_parameter}
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 @torch.no_grad()

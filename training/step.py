@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,11 @@ from ranker.models import Architecture, reaches
 from ranker.weighting import GramAverage, GramConfig, Weighting
 from training.distributed import average, total
 from training.errors import DivergenceError
+from training.flat_state import flatten, nest, part
+from training.gradients import assign, gradient_norm, gradients_by_task, mix, or_zero, with_zeros
 from training.gram import average_gradients, dense_gram, exact_gram, representation_gram
+from training.optimizer import load_optimizer_state, optimizer_state
+from training.random_state import random_again, random_state
 
 # Shapes: T = tasks, B = rows, D = width of the representation
 
@@ -88,7 +91,7 @@ class Step:
         Raises:
             DivergenceError: Losses were not finite for `max_bad_steps` steps on end; names the task, step and rows.
         """
-        random = _random_state(targets.labels_BT.device)
+        random = random_state(targets.labels_BT.device)
         pooled_BD = self.embedding(encoded)
         x_BD = pooled_BD.detach().requires_grad_()
         outputs = self.architecture.training_outputs(x_BD)
@@ -105,6 +108,40 @@ class Step:
         self._count_bad(labelled_T, active_T, outputs, targets)
         self.num_steps += 1
         return StepResult(mean_T, torch.where(active_T.cpu(), self._weights_T, 0.0), active_T)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that later steps depend on beside the network's state and torch's random state, as flat copies.
+
+        The state of the balance, its average Gram matrix, the weights that stay until the next measurement, the
+        counts of steps, and what the dense optimizer remembers.
+        """
+        own = {"num_steps": torch.tensor(self.num_steps), "bad_steps_T": self.bad_steps_T, "weights_T": self._weights_T}
+        return {
+            **{name: value.clone() for name, value in own.items()},
+            **flatten("weighting", self.weighting.state_dict()),
+            **(flatten("gram", self.average.state_dict()) if self.average is not None else {}),
+            **flatten("optimizer", optimizer_state(self.optimizer, self.architecture)),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state_dict` gave in the same experiment: later steps are those of the other, bit by bit.
+
+        Raises:
+            ValueError: It is that of another experiment; says what differs.
+        """
+        known = {name: value for name, value in self.state_dict().items() if not name.startswith("optimizer/")}
+        for name, mine in known.items():
+            if name not in state or state[name].shape != mine.shape:
+                found = list(state[name].shape) if name in state else "none"
+                raise ValueError(
+                    f"`state` must hold '{name}' of shape {list(mine.shape)}, got {found}; it is of another experiment"
+                )
+        self.weighting.load_state_dict(nest(part("weighting", state), self.weighting.state_dict()))
+        if self.average is not None:
+            self.average.load_state_dict(part("gram", state))
+        load_optimizer_state(self.optimizer, self.architecture, part("optimizer", state))
+        self.num_steps = int(state["num_steps"])
+        self.bad_steps_T, self._weights_T = state["bad_steps_T"].clone(), state["weights_T"].clone()
 
     def _backward(
         self, encoded: Encoded, x_BD: Tensor, losses: list[Tensor], mean_T: Tensor, active_T: Tensor
@@ -124,12 +161,12 @@ class Step:
         # Tasks that are not active stay out of the sum: a weight of zero would not keep their NaN out of the gradient.
         loss = torch.stack([weights[task] * losses[task] for task in tasks]).sum()
         gradients = torch.autograd.grad(loss, [x_BD, *parameters], retain_graph=not weighted_heads, allow_unused=True)
-        _assign(parameters, gradients[1:])
+        assign(parameters, gradients[1:])
         if not weighted_heads and self._own:
             own_loss = torch.stack([losses[task] for task in tasks]).sum()
-            _assign(self._own, torch.autograd.grad(own_loss, self._own, allow_unused=True))
+            assign(self._own, torch.autograd.grad(own_loss, self._own, allow_unused=True))
         self._average([*self._shared, *self._own])
-        return _or_zero(gradients[0], x_BD), active_T
+        return or_zero(gradients[0], x_BD), active_T
 
     def _backward_by_task(
         self, encoded: Encoded, x_BD: Tensor, losses: list[Tensor], mean_T: Tensor, active_T: Tensor
@@ -138,8 +175,8 @@ class Step:
         assert self.gram is not None
         inputs = [x_BD, *self._shared, *self._own]
         num_common = 1 + len(self._shared)
-        by_task, active_T = _gradients_by_task(losses, inputs, active_T)
-        common = _with_zeros(by_task, inputs[:num_common], len(losses))
+        by_task, active_T = gradients_by_task(losses, inputs, active_T)
+        common = with_zeros(by_task, inputs[:num_common], len(losses))
         shared = [gradients[1:] for gradients in common]
         average_gradients(shared)
         gradients_TBD = torch.stack([gradients[0] for gradients in common])
@@ -149,18 +186,18 @@ class Step:
             else representation_gram(gradients_TBD)
         )
         weights_T = self._weigh(mean_T, gram_TT, active_T).to(mean_T)
-        _assign(self._shared, [_mix(weights_T, parts) for parts in zip(*shared, strict=True)])
+        assign(self._shared, [mix(weights_T, parts) for parts in zip(*shared, strict=True)])
         heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
         for place, parameter in enumerate(self._own, start=num_common):
             found = [heads_T[task] * own for task, g in by_task.items() if (own := g[place]) is not None]
             parameter.grad = found[0] if found else None  # one task alone reaches it
         self._average(self._own)
-        return _mix(weights_T, gradients_TBD), active_T
+        return mix(weights_T, gradients_TBD), active_T
 
     def _weigh_by_last_shared(self, losses: list[Tensor], mean_T: Tensor, active_T: Tensor) -> Tensor:
         """Weigh by the gradients of the last shared layer, far from the tables; return who took part."""
-        by_task, active_T = _gradients_by_task(losses, self._last, active_T)
-        gradients = _with_zeros(by_task, self._last, len(losses))
+        by_task, active_T = gradients_by_task(losses, self._last, active_T)
+        gradients = with_zeros(by_task, self._last, len(losses))
         average_gradients(gradients)
         self._weigh(mean_T, dense_gram(gradients), active_T)
         return active_T
@@ -175,7 +212,7 @@ class Step:
     @torch.no_grad()
     def _look_back(self, encoded: Encoded, targets: Targets, active_T: Tensor, random: list[Tensor]) -> None:
         """Show the balance what the step did to the losses of its own batch."""
-        with _random_again(targets.labels_BT.device, random):
+        with random_again(targets.labels_BT.device, random):
             outputs = self.architecture.training_outputs(self.embedding(encoded))
         losses, _ = self._losses(outputs, targets)
         mean_T = torch.stack(losses)
@@ -186,7 +223,7 @@ class Step:
         """Move the dense parameters, and by one backward pass the tables; all stay if the gradient is not finite."""
         parameters = [*self._shared, *self._own]
         self._add_penalty(parameters)
-        norm = _norm([gradient_BD, *(p.grad for p in parameters if p.grad is not None)])
+        norm = gradient_norm([gradient_BD, *(p.grad for p in parameters if p.grad is not None)])
         finite = bool(total(norm).isfinite())
         if finite:
             if self.max_gradient_norm is not None and parameters:
@@ -252,65 +289,3 @@ class Step:
             "rows (transforms: [log1p, standardize] tame features)",
             rows,
         )
-
-
-def _gradients_by_task(
-    losses: list[Tensor], inputs: Sequence[Tensor], active_T: Tensor
-) -> tuple[dict[int, tuple[Tensor | None, ...]], Tensor]:
-    """Gradients of the active tasks whose own are finite, and which those are."""
-    by_task: dict[int, tuple[Tensor | None, ...]] = {
-        task: torch.autograd.grad(losses[task], inputs, retain_graph=True, allow_unused=True)
-        for task in active_T.nonzero()[:, 0].tolist()
-    }
-    by_task = _finite_ones(by_task)
-    return by_task, torch.tensor([task in by_task for task in range(len(losses))], device=active_T.device)
-
-
-def _with_zeros(
-    by_task: dict[int, tuple[Tensor | None, ...]], inputs: Sequence[Tensor], num_tasks: int
-) -> list[list[Tensor]]:
-    """Gradients of the inputs, one list per task, zero where a task has none."""
-    return [
-        [_or_zero(by_task[task][place] if task in by_task else None, like) for place, like in enumerate(inputs)]
-        for task in range(num_tasks)
-    ]
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    """What the next random numbers depend on."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-@contextmanager
-def _random_again(device: torch.device, state: list[Tensor]) -> Iterator[None]:
-    """The random numbers drawn since that state once more: the same dropout, so that only parameters differ."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.set_rng_state(state[0])
-        if len(state) > 1:
-            torch.cuda.set_rng_state(state[1], device)
-        yield
-
-
-def _mix(weights_T: Tensor, parts: Sequence[Tensor] | Tensor) -> Tensor:
-    return torch.einsum("t,t...->...", weights_T, torch.stack(list(parts)))
-
-
-def _assign(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-
-
-def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else gradient
-
-
-def _finite_ones(by_task: dict[int, tuple[Tensor | None, ...]]) -> dict[int, tuple[Tensor | None, ...]]:
-    """Without the tasks that have a non-finite gradient on any process: a weight of zero would keep their NaN."""
-    norms = [_norm([gradient for gradient in gradients if gradient is not None]) for gradients in by_task.values()]
-    finite = total(torch.stack(norms)).isfinite().tolist()
-    return {task: gradients for (task, gradients), kept in zip(by_task.items(), finite, strict=True) if kept}
-
-
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Norm of all tensors together; not finite where any of their values is not."""
-    return torch.nn.utils.get_total_norm(list(tensors))

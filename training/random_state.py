@@ -1,0 +1,24 @@
+"""The state of torch's random numbers: kept, and gone back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """What the next random numbers depend on."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+@contextmanager
+def random_again(device: torch.device, state: list[Tensor]) -> Iterator[None]:
+    """The random numbers drawn since that state once more: the same dropout, so that only parameters differ."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.set_rng_state(state[0])
+        if len(state) > 1:
+            torch.cuda.set_rng_state(state[1], device)
+        yield
