@@ -132,7 +132,7 @@ def test_state_of_other_tasks_is_refused(settings: dict[str, Any], encoder: Enco
     state = run.step.state_dict()
     with pytest.raises(ValueError, match=r"`state` must hold 'weights_T' of shape \[3\], got \[2\]"):
         run.step.load_state_dict(state | {"weights_T": torch.ones(2)})
-    with pytest.raises(ValueError, match="must hold 'num_steps' of shape .*, got none"):
+    with pytest.raises(ValueError, match=r"must hold .num_steps. of shape .*, got none"):
         run.step.load_state_dict({})
     with pytest.raises(ValueError, match=r"got 'towers\.none\.weight', which it lacks"):
         run.step.load_state_dict(state | {"optimizer/towers.none.weight/exp_avg": torch.ones(2)})
