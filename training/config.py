@@ -87,6 +87,13 @@ class CleanRowsConfig(FrozenConfig):
     every: int = Field(1, ge=1, description="Steps between two looks at whether trusted and other rows conflict.")
 
 
+class CheckpointsConfig(FrozenConfig):
+    """What a killed run goes on from; the result is the same as without the interruption."""
+
+    every_seconds: float = Field(300, ge=0, description="Time between two checkpoints; every epoch ends with one too.")
+    keep: int = Field(2, ge=1, description="Newest checkpoints to keep while training.")
+
+
 class TrainingConfig(FrozenConfig):
     """How an experiment is trained."""
 
@@ -99,6 +106,7 @@ class TrainingConfig(FrozenConfig):
     tables: TableOptimizer = TableOptimizer()
     early_stopping: EarlyStopping = EarlyStopping()
     clean_rows: CleanRowsConfig | None = Field(None, description="Learn from noisy labels; null: trust all alike.")
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     max_bad_steps: int = Field(10, ge=1, description="Consecutive steps with a non-finite loss before training stops.")
     seed: int = 0
 

@@ -14,11 +14,16 @@ def random_state(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
+def set_random_state(device: torch.device, state: list[Tensor]) -> None:
+    """Go on from that state."""
+    torch.set_rng_state(state[0])
+    if len(state) > 1:
+        torch.cuda.set_rng_state(state[1], device)
+
+
 @contextmanager
 def random_again(device: torch.device, state: list[Tensor]) -> Iterator[None]:
     """The random numbers drawn since that state once more: the same dropout, so that only parameters differ."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.set_rng_state(state[0])
-        if len(state) > 1:
-            torch.cuda.set_rng_state(state[1], device)
+        set_random_state(device, state)
         yield

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed as dist
@@ -16,19 +17,25 @@ from ranker.calibration import Calibration
 from ranker.encoding import Encoded, Encoder, SideTensors
 from ranker.losses import Targets
 from training.batches import Batch, ahead, encode_batch, part_of
+from training.checkpoint import Checkpoints
 from training.clean_rows import CleanRows
 from training.config import ExperimentConfig
 from training.data import Impressions, id_columns
 from training.distributed import gather_rows
-from training.errors import DivergenceError
+from training.errors import DivergenceError, Interrupted
 from training.evaluation import EvaluationReport
+from training.flat_state import flatten, part
 from training.history import Epoch, History, TaskMeans
 from training.network import Network
 from training.optimizer import dense_optimizer
 from training.predictions import Predictions, predict
 from training.progress import Progress
+from training.random_state import random_state, set_random_state
+from training.safe_point import Due, SafePoints
+from training.selection import kpis, selection
 from training.splits import Split
 from training.step import Step, StepResult
+from training.warm_start import CarriedOver, TrainedState, carry_over
 
 # Shapes: T = tasks
 
@@ -44,6 +51,8 @@ class Trainer:
         encoder: Fitted on the training rows.
         progress: Told what happens.
         curves: Folder for TensorBoard; None writes none.
+        checkpoints: Where to save what a killed run goes on from; None saves nothing.
+        stop: Whether the run has been asked to stop; looked at after every step.
     """
 
     def __init__(
@@ -53,6 +62,8 @@ class Trainer:
         encoder: Encoder,
         progress: Progress,
         curves: Path | None = None,
+        checkpoints: Checkpoints | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config, self.impressions, self.encoder, self.progress = config, impressions, encoder, progress
         self.tasks = config.data_schema.task_names
@@ -72,13 +83,30 @@ class Trainer:
         if (clean := config.training.clean_rows) is not None:
             self.clean_rows = CleanRows.load(impressions, clean, config.training.seed * 10_007 + dist.get_rank())
         self.history = History()
+        self.checkpoints = checkpoints
+        self._safe_points = SafePoints(config.training.checkpoints.every_seconds, stop)
+        self._losses, self._weights = self._means()
+        self._best: dict[str, Tensor] = {}
         self._writer = SummaryWriter(str(curves)) if curves is not None and dist.get_rank() == 0 else None
+
+    def warm_start(self, earlier: TrainedState) -> CarriedOver:
+        """Go on from an earlier model in place of random weights."""
+        carried = carry_over(earlier, self.network, self.encoder)
+        if carried.optimizers:
+            self.step.load_state_dict(earlier.step)
+        return carried
 
     def fit(self, num_train_rows: int) -> History:
         """Train until the validation rows see no better epoch, and leave the network as it was in the best one.
 
+        Goes on from the newest checkpoint if there is one: the result is the same as without the interruption.
+
         Args:
             num_train_rows: Rows of the training split, for the progress bar.
+
+        Raises:
+            DivergenceError: Losses stopped being finite.
+            Interrupted: The run was asked to stop; a checkpoint has been saved.
         """
         try:
             self._fit(num_train_rows)
@@ -88,58 +116,118 @@ class Trainer:
         return self.history
 
     def _fit(self, num_train_rows: int) -> None:
-        best: dict[str, Tensor] = {}
-        if self.step.weighting.sample_rows:
+        training = self.config.training
+        first, done = self._resume()
+        if (first, done) == (1, 0) and self.step.weighting.sample_rows:
             self._observe_data(self.step.weighting.sample_rows)
-        for number in range(1, self.config.training.epochs + 1):
-            epoch = self._epoch(number, num_train_rows)
+        for number in range(first, training.epochs + 1):
+            if self.history.epochs and self.history.stale(training.early_stopping.patience):
+                break
+            epoch = self._epoch(number, num_train_rows, done)
+            done = 0
             is_best = self.history.add(epoch)
             if is_best:
-                best = self.network.state()
+                self._best = self._state()
             self.progress.epoch(epoch, best=is_best)
-            if self.history.stale(self.config.training.early_stopping.patience):
-                break
-        self.network.load_state(best)
+            self._losses, self._weights = self._means()
+            self._save(number + 1, 0)
+        self._load(self._best)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Whole copies of the network and of all that training needs to go on from it."""
+        return {**flatten("network", self.network.state()), **flatten("step", self.step.state_dict())}
+
+    def _load(self, state: Mapping[str, Tensor]) -> None:
+        self.network.load_state(part("network", state))
+        self.step.load_state_dict(part("step", state))
+
+    def _save(self, epoch: int, step: int) -> None:
+        """Save a checkpoint that goes on after so many steps of an epoch; every process has to call this."""
+        if self.checkpoints is None:
+            return
+        state = self._state()
+        if dist.get_rank() == 0:
+            random = dict(zip(("cpu", "cuda"), random_state(self.device), strict=False))
+            facts = {
+                "epoch": epoch,
+                "rows": step * self._rows_per_step,
+                "history": self.history.to_dict(),
+                "losses": self._losses.to_dict(),
+                "weights": self._weights.to_dict(),
+            }
+            best_id = f"epoch {self.history.best}"
+            self.checkpoints.save(self.step.num_steps, state | flatten("random", random), facts, self._best, best_id)
+        self._safe_points.saved()
+
+    def _resume(self) -> tuple[int, int]:
+        """Take up the newest checkpoint; the epoch to go on with, and how many of its steps are done."""
+        checkpoint = None if self.checkpoints is None else self.checkpoints.latest()
+        if checkpoint is None:
+            return 1, 0
+        facts = checkpoint.facts
+        self._load(checkpoint.state)
+        set_random_state(self.device, list(part("random", checkpoint.state).values()))
+        self.history, self._best = History.from_dict(facts["history"]), checkpoint.best
+        self._losses.load(facts["losses"])
+        self._weights.load(facts["weights"])
+        self.progress.say(f"goes on from step {self.step.num_steps:,}, in epoch {facts['epoch']}")
+        # With another number of processes the rows left are others, but as many.
+        return facts["epoch"], round(facts["rows"] / self._rows_per_step)
+
+    @property
+    def _rows_per_step(self) -> int:
+        return self.config.training.batch_size * dist.get_world_size()
+
+    def _means(self) -> tuple[TaskMeans, TaskMeans]:
+        return TaskMeans(self.step.weighting.task_names), TaskMeans(self.step.weighting.task_names)
 
     def predict(self, split: Split) -> Predictions:
         """Raw outputs and labels of one split, in file order."""
         return predict(self.network, self.impressions, self.encoder, split, self.config.training.eval_batch_size)
 
-    def _epoch(self, number: int, num_train_rows: int) -> Epoch:
+    def _epoch(self, number: int, num_train_rows: int, done: int = 0) -> Epoch:
         started = time.perf_counter()
-        names = self.step.weighting.task_names
-        losses, weights = TaskMeans(names), TaskMeans(names)
-        training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
-        tables = self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007 + number)
-        batches = (self._encode(part_of(table, rank, world)) for table in tables)
         self.network.architecture.train()
         with self.progress.bar(f"epoch {number}", num_train_rows) as advance:
-            for batch in ahead(batches):
-                result = self._step(batch)
-                active_T = result.active_T.cpu().numpy()
-                losses.add(result.losses_T.cpu().numpy(), active_T)
-                weights.add(result.weights_T.cpu().numpy(), active_T)
-                advance((batch.rows.num_rows - batch.num_clean) * world)
-                self._curve("train/loss", result.losses_T)
-                self._curve("train/weight", result.weights_T)
+            advance(done * self._rows_per_step)
+            for steps, batch in enumerate(ahead(self._batches(number, done)), start=done + 1):
+                self._take_in(self._step(batch))
+                advance((batch.rows.num_rows - batch.num_clean) * dist.get_world_size())
+                if (due := self._safe_points.look(self.step.num_steps)) is not Due.NOTHING:
+                    self._save(number, steps)
+                if due is Due.STOP:
+                    raise Interrupted(f"stopped in epoch {number} after {self.step.num_steps:,} steps")
         self.network.average_buffers()
         trained = time.perf_counter() - started
         predictions = self.predict("valid")
         report = predictions.report(Calibration.identity(self.config.data_schema), self.config.policy)
-        self.step.weighting.observe(self._kpis(report, predictions))
+        self.step.weighting.observe(kpis(report, predictions))
         epoch = Epoch(
             number=number,
-            losses=losses.by_task(),
-            weights=weights.by_task(),
+            losses=self._losses.by_task(),
+            weights=self._weights.by_task(),
             selection=self._selection(report, predictions),
             valid=report.scalars(),
-            rows_per_second=num_train_rows / trained,
+            rows_per_second=(num_train_rows - done * self._rows_per_step) / trained,
             seconds=time.perf_counter() - started,
         )
         if self._writer is not None:
             for name, value in epoch.valid.items():
                 self._writer.add_scalar(f"valid/{name}", value, self.step.num_steps)
         return epoch
+
+    def _batches(self, number: int, done: int) -> Iterator[Batch]:
+        """Batches of an epoch from that step on."""
+        training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
+        tables = self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007 + number)
+        return (self._encode(part_of(table, rank, world)) for table in islice(tables, done, None))
+
+    def _take_in(self, result: StepResult) -> None:
+        active_T = result.active_T.cpu().numpy()
+        self._losses.add(result.losses_T.cpu().numpy(), active_T)
+        self._weights.add(result.weights_T.cpu().numpy(), active_T)
+        self._curve("train/loss", result.losses_T)
+        self._curve("train/weight", result.weights_T)
 
     def _encode(self, rows: pa.Table) -> Batch:
         if self.clean_rows is None:
@@ -185,27 +273,7 @@ class Trainer:
             raise DivergenceError(f"{exc}. Those rows are: {named}", exc.rows) from exc
 
     def _selection(self, report: EvaluationReport, predictions: Predictions) -> float:
-        """Mean over the chosen tasks of AUC (R2 for regressions); a task without both classes does not count."""
-        chosen = self.config.training.early_stopping.tasks or self.tasks
-        quality = self._quality(report, predictions)
-        defined = [quality[task] for task in chosen if task in quality]
-        return float(np.mean(defined)) if defined else 0.0
-
-    def _kpis(self, report: EvaluationReport, predictions: Predictions) -> dict[str, float]:
-        """What tasks have learnt: 2 AUC - 1 or R2, 0 where that is nothing, 1 where it is all there is."""
-        quality = self._quality(report, predictions)
-        return {task: 2 * value - 1 if report[task].kind == "binary" else value for task, value in quality.items()}
-
-    def _quality(self, report: EvaluationReport, predictions: Predictions) -> dict[str, float]:
-        """AUC of each task, R2 of regressions; without tasks that are all of one class or value."""
-        quality: dict[str, float] = {}
-        for task in self.tasks:
-            found = report[task]
-            if found.auc is not None:
-                quality[task] = found.auc
-            elif found.mse is not None and (variance := predictions.label_variance(task)) > 0:
-                quality[task] = 1 - found.mse / variance
-        return quality
+        return selection(report, predictions, self.config.training.early_stopping.tasks or self.tasks)
 
     def _curve(self, name: str, values_T: Tensor) -> None:
         if self._writer is not None and self.step.num_steps % _CURVE_STEPS == 0:
