@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics.arrays import paired_binary, run_starts
+from training.metrics.arrays import Floats, Ints, paired_binary, run_starts
+
+# Shapes: B = rows, N = bins
+
+NUM_BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,12 @@ class Reliability:
     bin_rows: tuple[int, ...]
 
 
-def reliability(probabilities: NDArray[Any], labels: NDArray[Any], num_bins: int = 20) -> Reliability:
+def reliability(
+    probabilities: NDArray[Any],
+    labels: NDArray[Any],
+    num_bins: int = NUM_BINS,
+    weights: NDArray[np.float64] | None = None,
+) -> Reliability:
     """Compare probabilities with outcomes, in all and in bins of equal numbers of rows.
 
     Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015 (the ECE); bins of equal
@@ -42,6 +51,8 @@ def reliability(probabilities: NDArray[Any], labels: NDArray[Any], num_bins: int
         probabilities: One per row; in [0, 1] for probabilities, though any finite number compares.
         labels: 0 or 1.
         num_bins: At least 1.
+        weights: How many rows each one stands for, above 0, in all means; bins keep equal numbers of rows. None: each
+            for itself.
 
     Raises:
         ValueError: Lengths differ, a NaN, a label other than 0 and 1, or `num_bins` below 1.
@@ -57,19 +68,32 @@ def reliability(probabilities: NDArray[Any], labels: NDArray[Any], num_bins: int
     num_rows = len(probabilities)
     if num_rows == 0:
         return Reliability(None, None, (), (), ())
-    order = np.argsort(probabilities)
-    probabilities, positive = probabilities[order], positive[order]
-    starts = run_starts(probabilities)
-    first_rank = np.flatnonzero(starts)[np.cumsum(starts) - 1]  # of the row's run of ties
-    bins = np.flatnonzero(run_starts(first_rank * num_bins // num_rows))
-    rows_N = np.diff(bins, append=num_rows)
-    predicted_N = np.add.reduceat(probabilities, bins) / rows_N
-    observed_N = np.add.reduceat(positive.astype(np.float64), bins) / rows_N
-    num_positives = int(positive.sum())
+    weights = np.ones(num_rows) if weights is None else np.asarray(weights, np.float64)
+    bins_B = equal_mass_bins(probabilities, num_bins)
+    weight_N, predicted_N, observed_N = (
+        np.bincount(bins_B, weights=values_B) for values_B in (weights, weights * probabilities, weights * positive)
+    )
+    rows_N = np.bincount(bins_B)
+    num_positives = float(observed_N.sum())
     return Reliability(
-        predicted_over_observed=float(probabilities.sum()) / num_positives if num_positives else None,
-        ece=float(np.abs(predicted_N - observed_N) @ rows_N) / num_rows,
-        bin_predicted=tuple(predicted_N.tolist()),
-        bin_observed=tuple(observed_N.tolist()),
+        predicted_over_observed=float(predicted_N.sum()) / num_positives if num_positives else None,
+        ece=float(np.abs(predicted_N - observed_N).sum()) / float(weight_N.sum()),
+        bin_predicted=tuple((predicted_N / weight_N).tolist()),
+        bin_observed=tuple((observed_N / weight_N).tolist()),
         bin_rows=tuple(rows_N.tolist()),
     )
+
+
+def equal_mass_bins(values_B: Floats, num_bins: int) -> Ints:
+    """Bin of each row, counted from 0 without gaps, ascending in the values, of about equal numbers of rows.
+
+    Args:
+        values_B: At least one, no NaN; equal values share a bin.
+        num_bins: At least 1; there may be fewer where many values are equal.
+    """
+    order_B = np.argsort(values_B)
+    starts_B = run_starts(values_B[order_B])
+    first_rank_B = np.flatnonzero(starts_B)[np.cumsum(starts_B) - 1]  # of the row's run of ties
+    bins_B = np.empty(len(values_B), np.int64)
+    bins_B[order_B] = np.cumsum(run_starts(first_rank_B * num_bins // len(values_B))) - 1
+    return bins_B

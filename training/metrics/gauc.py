@@ -51,14 +51,25 @@ def gauc(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any]) -> Gau
     known = users_B >= 0
     if not known.any():
         return Gauc(None, 0, 0, 0)
-    auc_U, rows_U = _auc_by_group(scores[known], positive[known].astype(np.float64), users_B[known], num_users)
+    auc_U, rows_U = auc_by_group(scores[known], positive[known].astype(np.float64), users_B[known], num_users)
     counts = ~np.isnan(auc_U)
     num_rows = int(rows_U[counts].sum())
     value = float(auc_U[counts] @ rows_U[counts]) / num_rows if num_rows else None
     return Gauc(value, int(counts.sum()), int(num_users - counts.sum()), num_rows)
 
 
-def _auc_by_group(scores: Floats, positives: Floats, groups: Ints, num_groups: int) -> tuple[Floats, Ints]:
+def auc_by_group(scores: Floats, positives: Floats, groups: Ints, num_groups: int) -> tuple[Floats, Ints]:
+    """AUC and number of rows of each group.
+
+    Args:
+        scores: One per row, at least one row; no NaN.
+        positives: 0 or 1.
+        groups: In 0..num_groups - 1.
+        num_groups: U.
+
+    Returns:
+        AUC [U], NaN where all labels of the group are equal or it has no row; rows [U].
+    """
     order = np.lexsort((scores, groups))
     groups, positives = groups[order], positives[order]
     starts = np.flatnonzero(run_starts(groups, scores[order]))

@@ -58,14 +58,29 @@ def ndcg(scores: NDArray[Any], labels: NDArray[Any], requests: NDArray[Any], k: 
         raise ValueError(f"`labels` must be at least 0, got {labels[row]:g} in row {row}")
     requests_B, num_requests = group_codes(requests, len(scores))
     known = requests_B >= 0
-    scores, labels, requests_B = scores[known], labels[known], requests_B[known]
-    best_R = _dcg(labels, labels, requests_B, num_requests, k)
-    counts = best_R > 0
-    if not counts.any():
-        return Ndcg(k, None, 0, num_requests)
-    dcg_R = _dcg(scores, labels, requests_B, num_requests, k)
-    value = float(np.mean(dcg_R[counts] / best_R[counts]))
+    ndcg_R = ndcg_by_request(scores[known], labels[known], requests_B[known], num_requests, k)
+    counts = ~np.isnan(ndcg_R)
+    value = float(np.mean(ndcg_R[counts])) if counts.any() else None
     return Ndcg(k, value, int(counts.sum()), int(num_requests - counts.sum()))
+
+
+def ndcg_by_request(scores: Floats, labels: Floats, requests: Ints, num_requests: int, k: int) -> Floats:
+    """NDCG@k of each request.
+
+    Args:
+        scores: One per row; no NaN.
+        labels: Gains, at least 0.
+        requests: In 0..num_requests - 1.
+        num_requests: R.
+        k: Places looked at, at least 1.
+
+    Returns:
+        [R], in [0, 1]; NaN where no label of the request is above 0.
+    """
+    best_R = _dcg(labels, labels, requests, num_requests, k)
+    dcg_R = _dcg(scores, labels, requests, num_requests, k)
+    ndcg_R: Floats = np.divide(dcg_R, best_R, out=np.full(num_requests, np.nan), where=best_R > 0)
+    return ndcg_R
 
 
 def _dcg(scores: Floats, labels: Floats, requests: Ints, num_requests: int, k: int) -> Floats:
