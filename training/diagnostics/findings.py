@@ -16,7 +16,7 @@ from training.diagnostics.gates import GateReport
 from training.diagnostics.gradients import GradientAgreement
 from training.diagnostics.loss_share import LossShare
 from training.diagnostics.outcome import TaskDifference, Verdict
-from training.diagnostics.wording import decimals, listed, percent, plural, signed
+from training.page.wording import decimals, listed, percent, plural, signed
 
 # What counts as much. They only choose words; the figures are always shown.
 DOMINANT = 0.8  # share of one task in the gradient

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.diagnostics.wording import percent, signed
+from training.page.wording import percent, signed
 
 # Shapes: P = measurements, T = tasks
 

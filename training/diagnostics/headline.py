@@ -9,7 +9,7 @@ from training.diagnostics.findings import DOMINANT, describe
 from training.diagnostics.gradients import GradientAgreement
 from training.diagnostics.loss_share import LossShare
 from training.diagnostics.outcome import TaskDifference, Verdict
-from training.diagnostics.wording import listed, percent, plural
+from training.page.wording import listed, percent, plural
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from training.diagnostics.affinity import Affinity
 from training.diagnostics.covariance import CovarianceSimilarity
 from training.diagnostics.gates import GateReport, GateUse
-from training.diagnostics.theme import GRID, HELPS, HURTS, INK, MUTED, WIDTH, inline_svg, styled
-from training.diagnostics.wording import percent, signed
+from training.page.theme import GRID, HELPS, HURTS, INK, MUTED, WIDTH, inline_svg, styled
+from training.page.wording import percent, signed
 
 _NONE = 0.12  # opacity of a cell that has no strength
 _STRONGEST = 0.62  # opacity of a full cell: its number stays readable on light and dark pages

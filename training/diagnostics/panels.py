@@ -10,7 +10,7 @@ from training.diagnostics.findings import Finding
 from training.diagnostics.heat_maps import affinity_plot, covariance_plot, gate_plot
 from training.diagnostics.outcome import CONFIDENCE
 from training.diagnostics.plots import capacity_plot, gradient_plot, loss_plot, verdict_plot
-from training.diagnostics.wording import percent, plural
+from training.page.wording import percent, plural
 
 ROWS = {"train": "training", "valid": "validation", "test": "test"}
 

@@ -16,8 +16,9 @@ from training.diagnostics.findings import describe
 from training.diagnostics.gradients import GradientAgreement
 from training.diagnostics.loss_share import LossShare
 from training.diagnostics.outcome import TaskDifference, Verdict
-from training.diagnostics.theme import HELPS, HURTS, INK, MUTED, PAPER, TASKS, WIDTH, inline_svg, styled, task_colour
-from training.diagnostics.wording import decimals, percent, signed
+from training.page.lines import end_labels, running_mean
+from training.page.theme import HELPS, HURTS, INK, MUTED, PAPER, TASKS, WIDTH, inline_svg, styled, task_colour
+from training.page.wording import decimals, percent, signed
 
 
 def verdict_plot(verdict: Verdict) -> str:
@@ -78,12 +79,12 @@ def gradient_plot(found: GradientAgreement) -> str:
             steps, cosines = np.array([s for s, _ in known]), np.array([c for _, c in known])
             colour = task_colour(place)
             axes.plot(steps, cosines, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
-            smooth = _running_mean(cosines, max(1, len(cosines) // 8))
+            smooth = running_mean(cosines, max(1, len(cosines) // 8))
             axes.plot(steps, smooth, color=colour, linewidth=2.2)
             rate = percent(float((cosines < 0).mean()))
             ends.append((float(smooth[-1]), f"{pair.tasks[0]} – {pair.tasks[1]}\n{rate} below 0", colour))
             reach = max(reach, 1.1 * float(np.abs(cosines).max()))
-        _end_labels(axes, ends, least_gap=0.26 * reach)
+        end_labels(axes, ends, least_gap=0.26 * reach)
         axes.set(ylim=(-reach, reach), xlim=(found.steps[0], max(found.steps[-1], found.steps[0] + 1)))
         axes.set(xlabel="training step", ylabel="cosine of the gradients")
         axes.annotate("conflict", (0.01, 0.03), xycoords="axes fraction", color=MUTED, va="bottom")
@@ -154,27 +155,7 @@ def _capacity_panel(axes: Axes, widths: Sequence[int], curve: CapacityCurve) -> 
         axes.plot([best], [means[best]], "o", color=colour, markersize=10, markerfacecolor="none", markeredgewidth=1.5)
         ends.append((float(means[-1]), label, colour))
     low, high = axes.get_ylim()
-    _end_labels(axes, ends, least_gap=0.09 * (high - low))
+    end_labels(axes, ends, least_gap=0.09 * (high - low))
     axes.set_xticks(places, [str(width) for width in widths])
     axes.set(title=curve.task, xlabel="width of the bottom layer", ylabel=curve.metric, xlim=(-0.2, len(widths) - 0.8))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _end_labels(axes: Axes, ends: Sequence[tuple[float, str, str]], least_gap: float) -> None:
-    """Labels at the right end of lines, moved apart so that none covers another."""
-    ends = sorted(ends)
-    heights = np.array([height for height, _, _ in ends])
-    apart = heights.copy()
-    for place in range(1, len(apart)):
-        apart[place] = max(apart[place], apart[place - 1] + least_gap)
-    for height, (_, text, colour) in zip(apart - np.mean(apart - heights), ends, strict=True):
-        axes.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", color=colour, fontsize=9)
-
-
-def _running_mean(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
-    """Mean over up to `reach` values on either side."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    place = np.arange(len(values))
-    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
-    means: NDArray[np.float64] = (sums[high] - sums[low]) / (high - low)
-    return means

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from collections.abc import Sequence
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from training.diagnostics.diagnosis import Diagnosis
 from training.diagnostics.heat_maps import matrix_width
 from training.diagnostics.outcome import TaskDifference
 from training.diagnostics.panels import ROWS, panels
-from training.diagnostics.wording import decimals, signed
+from training.page.template import page_template
+from training.page.wording import decimals, duration, signed
 
 TEMPLATE = "report.html.jinja"
 
@@ -23,11 +23,9 @@ def render(diagnosis: Diagnosis, title: str) -> str:
         diagnosis: What to show.
         title: Of the experiment.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters["signed"] = _signed
-    environment.filters["mean"] = lambda values: float(np.mean(values))
-    template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(
+    return page_template(__package__, TEMPLATE).render(
+        signed=_signed,
+        mean=_mean,
         title=title,
         headline=diagnosis.headline,
         setup=diagnosis.setup,
@@ -35,7 +33,7 @@ def render(diagnosis: Diagnosis, title: str) -> str:
         facts=_facts(diagnosis),
         sections=list(panels(diagnosis)),
         judged=ROWS[diagnosis.setup.split],
-        duration=_duration(diagnosis.setup.seconds),
+        duration=duration(diagnosis.setup.seconds),
         matrix_width=matrix_width(len(diagnosis.setup.tasks)),
     )
 
@@ -56,5 +54,5 @@ def _signed(value: float, task: TaskDifference | None = None) -> str:
     return signed(value, 2 if task is None else decimals(task.margin))
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

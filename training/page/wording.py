@@ -49,3 +49,15 @@ def plural(count: int, noun: str) -> str:
         ('1 seed', '3 seeds')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits.
+
+    Example:
+        >>> duration(0.312), duration(75), duration(754), duration(9000)
+        ('0.3 s', '75 s', '13 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

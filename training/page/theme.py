@@ -5,6 +5,7 @@ Plots are drawn in stand-in colours, which the page replaces by CSS variables: s
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
+    "text.parse_math": False,  # a name with dollar signs is no formula
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
     "axes.linewidth": 0.8,
@@ -91,5 +93,6 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r' id="(?=[a-z]+_\d+")', f' id="{name}-', svg)  # groups that nothing refers to
     size = re.search(r'viewBox="[^"]*"', svg)
     assert size is not None
+    label = html.escape(description)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" {size[0]}'
-    return re.sub(r"<svg[^>]*>", f'{head} aria-label="{description}">', svg, count=1)
+    return re.sub(r"<svg[^>]*>", lambda _found: f'{head} aria-label="{label}">', svg, count=1)
