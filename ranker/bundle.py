@@ -7,6 +7,7 @@ calibration.json  raw task outputs to probabilities
 fusion.json       the policy that ranks until someone sets another
 metrics.json      what evaluation found
 golden.parquet    raw rows with the scores that training computed
+report.html       how it came about, for people; not in every bundle
 manifest.json     sha256 of every other file, and of itself; versions; data range
 """
 
@@ -183,6 +184,7 @@ def write_bundle(
     data: Mapping[str, Any],
     version: str,
     golden_tolerance: float = GOLDEN_TOLERANCE,
+    report: str | None = None,
 ) -> Bundle:
     """Write a bundle, read it back, and let it appear only if it reproduces the golden scores.
 
@@ -199,6 +201,7 @@ def write_bundle(
         data: Where the training rows came from; anything JSON can say.
         version: Name of the version, e.g. `ranker.registry.new_version()`.
         golden_tolerance: Largest allowed difference from `golden_outputs`; relative where they exceed 1.
+        report: A page of HTML that stays with the bundle.
 
     Returns:
         The bundle, as read back from `path`.
@@ -222,6 +225,8 @@ def write_bundle(
                 json.dumps(_plain_json("metrics", metrics), indent=2), encoding="utf-8"
             )
             _save_graph(graph, folder / "model.pt")
+            if report is not None:
+                (folder / "report.html").write_text(report, encoding="utf-8")
             Manifest(
                 version=version,
                 created_at=datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""`ranker-train`: simulate, check, train, compare, diagnose, evaluate, publish."""
+"""`ranker-train`: simulate, check, train, nightly, compare, diagnose, evaluate, publish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rich.console import Console
 from ranker.errors import RankerError
 from training.comparison.cli import compare
 from training.diagnostics.cli import diagnose
-from training.errors import ConfigError, DivergenceError
+from training.errors import CheckpointError, ConfigError, DivergenceError, Interrupted
+from training.nightly.cli import nightly, rollback, runs_command
 
 _TABLE_WIDTH = 160
 
@@ -28,11 +29,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="The offline side: from logged impressions to a published bundle. "
-    "Exit codes: 0 done, 1 training failed, 2 bad input.",
+    "Exit codes: 0 done, 1 training failed or was stopped, 2 bad input; `nightly` has more.",
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="One YAML is one experiment; see configs/.")]
-DataOption = Annotated[Path, typer.Option("--data", help="Impressions: a Parquet file, or a folder of them.")]
+DataOption = Annotated[str, typer.Option("--data", help="Impressions: a Parquet file, a folder of them, or a URL.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. training.epochs=3.")
 ]
@@ -118,11 +119,21 @@ def train(
     registry: Annotated[
         Path | None, typer.Option("--registry", help="Also publish the bundle here and make it current.")
     ] = None,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option("--warm-start", help="Go on from this run folder, or this bundle's weights."),
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Train an experiment, evaluate it on the test rows, and write a verified bundle.
 
-    Example: `ranker-train train configs/demo.yaml --data demo/log/impressions --out runs/first`
+    A run that was killed goes on where it was when the same command is given again.
+
+    Examples:
+
+        ranker-train train configs/demo.yaml --data demo/log/impressions --out runs/first
+
+        ranker-train train configs/demo.yaml --data demo/log/impressions --out runs/second --warm-start runs/first
 
     Under `torchrun --nproc-per-node N -m training.cli train ...` the tables are sharded over N processes.
     """
@@ -130,12 +141,16 @@ def train(
         import os
 
         from training.config import load_config
+        from training.nightly.signals import stop_on_signals
         from training.progress import Progress
         from training.run import train as run
+        from training.warm_start import TrainedState
 
         experiment = load_config(config, tuple(set_ or ()))
-        first = os.environ.get("RANK", "0") == "0"
-        result = run(experiment, data, out, Progress(quiet=not first))
+        progress = Progress(quiet=os.environ.get("RANK", "0") != "0")
+        earlier = None if warm_start is None else TrainedState.load(warm_start)
+        with stop_on_signals(lambda: progress.say("asked to stop; stops at the next safe point")) as stop:
+            result = run(experiment, data, out, progress, earlier=earlier, stop=stop)
         if result.bundle is None:
             return
         _reports().print(result.report.table("test"))
@@ -234,7 +249,7 @@ def _bad_input() -> Iterator[None]:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']} (got {e['input']!r})" for e in exc.errors()]
         typer.echo("error: " + "\n".join(lines), err=True)
         raise typer.Exit(2) from exc
-    except DivergenceError as exc:
+    except (DivergenceError, CheckpointError, Interrupted) as exc:
         typer.echo(f"error: {exc}", err=True)
         raise typer.Exit(1) from exc
     except (RankerError, ConfigError) as exc:
@@ -245,6 +260,12 @@ def _bad_input() -> Iterator[None]:
 app.command()(_bad_input()(compare))
 
 app.command()(_bad_input()(diagnose))
+
+app.command()(_bad_input()(nightly))
+
+app.command(name="runs")(_bad_input()(runs_command))
+
+app.command()(_bad_input()(rollback))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from ranker.losses import CleanRowsObjective, Objective
 from ranker.models import MMoE, ModelConfig
 from ranker.schema import FrozenConfig, Schema, embedded, embedding_dim, table_name
 from ranker.weighting import CleanConstraint, GramConfig, GramOptions, Static, Weighting, WeightingConfig
+from training.data_check.config import DataCheckConfig
 from training.errors import ConfigError
+from training.gate.config import GateConfig
+from training.nightly.config import NightlyConfig
 
 _WIDTH_STEP = 4  # fbgemm's kernels work on four columns at a time
 
@@ -134,9 +137,12 @@ class ExperimentConfig(FrozenConfig):
     data_schema: Schema = Field(alias="schema")
     model: ModelConfig = MMoE.Config()
     weighting: WeightingConfig = Static.Config()
+    data_check: DataCheckConfig = DataCheckConfig()
     training: TrainingConfig = TrainingConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
+    gate: GateConfig = GateConfig()
+    nightly: NightlyConfig = NightlyConfig()
     fusion: FusionPolicy | None = None
 
     @model_validator(mode="after")
@@ -162,6 +168,7 @@ class ExperimentConfig(FrozenConfig):
                 )
         self.build_objective()  # an architecture that these tasks do not fit fails here
         self.policy.validate_outputs(self.data_schema.output_names)
+        self.gate.validate_outputs(self.data_schema)
         self.build_weighting()  # a weight or bound for an unknown task fails here
         if self.gram is not None and self.gram.scope == "last_shared":
             with torch.device("meta"):  # shapes without values: fails here if tasks share no layer

@@ -3,6 +3,9 @@
 TrainingError (RuntimeError)
 ├── ConfigError      an experiment's YAML cannot be read or contradicts itself
 ├── CheckpointError  a checkpoint cannot be written, or is incomplete or altered
+├── NightlyError     a night cannot go on; names the file and the fix
+│   ├── AlreadyRunning  another job holds the registry or the run
+│   └── BadData         the data check found errors
 ├── Interrupted      asked to stop, the run stopped at a safe point; run again, it goes on
 └── DivergenceError  losses or gradients stopped being finite
 """
@@ -22,6 +25,18 @@ class ConfigError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint cannot be written, or is incomplete or altered."""
+
+
+class NightlyError(TrainingError):
+    """A night cannot go on; names the file and the fix."""
+
+
+class AlreadyRunning(NightlyError):
+    """Another job holds the registry or the run."""
+
+
+class BadData(NightlyError):
+    """The data check found errors; they are in the report."""
 
 
 class Interrupted(TrainingError):

@@ -32,6 +32,7 @@ def export_bundle(
     metrics: dict[str, Any],
     data: dict[str, Any],
     version: str,
+    report: str | None = None,
 ) -> Bundle | None:
     """Script the network, hold it against the eager one on real rows, and write the bundle.
 
@@ -47,6 +48,7 @@ def export_bundle(
         metrics: What evaluation found.
         data: Where the training rows came from.
         version: Name of the version.
+        report: A page of HTML that stays with the bundle.
 
     Returns:
         The bundle as read back; None on all processes but the first.
@@ -83,6 +85,7 @@ def export_bundle(
         data=data,
         version=version,
         golden_tolerance=config.export.tolerance,
+        report=report,
     )
 
 

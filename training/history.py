@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 # Shapes: T = tasks
 
+_MAX_POINTS = 512  # of a curve; at least half as many are kept
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -36,11 +38,72 @@ class Epoch:
 
 
 @dataclass(slots=True)
+class Curve:
+    """Losses and weights over the steps: some hundred points, however long the run.
+
+    Attributes:
+        tasks: What the columns of losses and weights are.
+        every: Steps between two points; doubled whenever there are too many of them.
+        steps: Steps trained at each point.
+        losses: Loss of each task at each point.
+        weights: Weight of each task at each point.
+    """
+
+    tasks: tuple[str, ...] = ()
+    every: int = 1
+    steps: list[int] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+    weights: list[list[float]] = field(default_factory=list)
+
+    def add(self, step: int, losses_T: npt.NDArray[np.float64], weights_T: npt.NDArray[np.float64]) -> None:
+        """Take in a step; it becomes a point if its number is a multiple of `every`."""
+        if step % self.every:
+            return
+        self.steps.append(step)
+        self.losses.append(losses_T.tolist())
+        self.weights.append(weights_T.tolist())
+        if len(self.steps) >= _MAX_POINTS:
+            self.every *= 2
+            kept = [place for place, number in enumerate(self.steps) if number % self.every == 0]
+            self.steps = [self.steps[place] for place in kept]
+            self.losses = [self.losses[place] for place in kept]
+            self.weights = [self.weights[place] for place in kept]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe, one list per task; null for a loss that was not finite."""
+        return {
+            "every": self.every,
+            "steps": self.steps,
+            "losses": self._by_task(self.losses),
+            "weights": self._by_task(self.weights),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        losses, weights = (
+            [
+                [np.nan if value is None else value for value in point]
+                for point in zip(*content[name].values(), strict=True)
+            ]
+            for name in ("losses", "weights")
+        )
+        return cls(tuple(content["losses"]), content["every"], content["steps"], losses, weights)
+
+    def _by_task(self, points: list[list[float]]) -> dict[str, list[float | None]]:
+        return {
+            task: [point[place] if np.isfinite(point[place]) else None for point in points]
+            for place, task in enumerate(self.tasks)
+        }
+
+
+@dataclass(slots=True)
 class History:
     """The epochs so far, and which was best (0: none yet)."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
+    curve: Curve = field(default_factory=Curve)
 
     def add(self, epoch: Epoch) -> bool:
         """Take in one more epoch; True if none before was as good."""
@@ -55,12 +118,14 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
-        return {"best_epoch": self.best, "epochs": [asdict(epoch) for epoch in self.epochs]}
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        return {"best_epoch": self.best, "epochs": epochs, "curve": self.curve.to_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """What `to_dict` gave."""
-        return cls([Epoch(**epoch) for epoch in content["epochs"]], content["best_epoch"])
+        epochs = [Epoch(**epoch) for epoch in content["epochs"]]
+        return cls(epochs, content["best_epoch"], Curve.from_dict(content["curve"]))
 
 
 class TaskMeans:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -16,16 +15,17 @@ from torch.utils.tensorboard import SummaryWriter
 from ranker.calibration import Calibration
 from ranker.encoding import Encoded, Encoder, SideTensors
 from ranker.losses import Targets
-from training.batches import Batch, ahead, encode_batch, part_of
+from training.ahead import Ahead
+from training.batches import Batch
 from training.checkpoint import Checkpoints
 from training.clean_rows import CleanRows
 from training.config import ExperimentConfig
-from training.data import Impressions, id_columns
+from training.data import Impressions
 from training.distributed import gather_rows
 from training.errors import DivergenceError, Interrupted
 from training.evaluation import EvaluationReport
 from training.flat_state import flatten, part
-from training.history import Epoch, History, TaskMeans
+from training.history import Curve, Epoch, History, TaskMeans
 from training.network import Network
 from training.optimizer import dense_optimizer
 from training.predictions import Predictions, predict
@@ -81,8 +81,9 @@ class Trainer:
         )
         self.clean_rows: CleanRows | None = None
         if (clean := config.training.clean_rows) is not None:
-            self.clean_rows = CleanRows.load(impressions, clean, config.training.seed * 10_007 + dist.get_rank())
-        self.history = History()
+            seed = config.training.seed * 10_007 + dist.get_rank()
+            self.clean_rows = CleanRows.load(impressions, encoder, clean, seed)
+        self.history = History(curve=Curve(self.step.weighting.task_names))
         self.checkpoints = checkpoints
         self._safe_points = SafePoints(config.training.checkpoints.every_seconds, stop)
         self._losses, self._weights = self._means()
@@ -92,8 +93,12 @@ class Trainer:
     def warm_start(self, earlier: TrainedState) -> CarriedOver:
         """Go on from an earlier model in place of random weights."""
         carried = carry_over(earlier, self.network, self.encoder)
-        if carried.optimizers:
+        if not carried.optimizers:
+            return carried
+        try:
             self.step.load_state_dict(earlier.step)
+        except ValueError:  # of another balance of the tasks
+            return replace(carried, optimizers=False, notes=(*carried.notes, "the balance is another"))
         return carried
 
     def fit(self, num_train_rows: int) -> History:
@@ -114,6 +119,16 @@ class Trainer:
             if self._writer is not None:
                 self._writer.close()
         return self.history
+
+    def save_trained(self, folder: Path) -> None:
+        """Leave what a later run can go on from, optimizers included; every process has to call this.
+
+        Raises:
+            CheckpointError: The disk is full or the folder cannot be written.
+        """
+        state = self._state()
+        if dist.get_rank() == 0:
+            Checkpoints(folder, keep=1).save(self.step.num_steps, state, {}, {}, "")
 
     def _fit(self, num_train_rows: int) -> None:
         training = self.config.training
@@ -188,11 +203,12 @@ class Trainer:
     def _epoch(self, number: int, num_train_rows: int, done: int = 0) -> Epoch:
         started = time.perf_counter()
         self.network.architecture.train()
-        with self.progress.bar(f"epoch {number}", num_train_rows) as advance:
+        bar = self.progress.bar(f"epoch {number}", num_train_rows)
+        with bar as advance, Ahead(self._batches(number, done)) as batches:
             advance(done * self._rows_per_step)
-            for steps, batch in enumerate(ahead(self._batches(number, done)), start=done + 1):
+            for steps, batch in enumerate(batches, start=done + 1):
                 self._take_in(self._step(batch))
-                advance((batch.rows.num_rows - batch.num_clean) * dist.get_world_size())
+                advance((batch.num_rows - batch.num_clean) * dist.get_world_size())
                 if (due := self._safe_points.look(self.step.num_steps)) is not Due.NOTHING:
                     self._save(number, steps)
                 if due is Due.STOP:
@@ -219,36 +235,31 @@ class Trainer:
     def _batches(self, number: int, done: int) -> Iterator[Batch]:
         """Batches of an epoch from that step on."""
         training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
-        tables = self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007 + number)
-        return (self._encode(part_of(table, rank, world)) for table in islice(tables, done, None))
+        seed, encoder = training.seed * 10_007 + number, self.encoder
+        steps = self.impressions.steps("train", encoder, training.batch_size, seed, rank=rank, world=world, start=done)
+        if self.clean_rows is None:
+            return (rows.batch() for rows in steps)
+        return (self.clean_rows.beside(rows, number, step) for step, rows in enumerate(steps, start=done))
 
     def _take_in(self, result: StepResult) -> None:
+        losses_T, weights_T = result.losses_T.cpu().numpy(), result.weights_T.cpu().numpy()
         active_T = result.active_T.cpu().numpy()
-        self._losses.add(result.losses_T.cpu().numpy(), active_T)
-        self._weights.add(result.weights_T.cpu().numpy(), active_T)
+        self._losses.add(losses_T, active_T)
+        self._weights.add(weights_T, active_T)
+        self.history.curve.add(self.step.num_steps, losses_T, weights_T)
         self._curve("train/loss", result.losses_T)
         self._curve("train/weight", result.weights_T)
-
-    def _encode(self, rows: pa.Table) -> Batch:
-        if self.clean_rows is None:
-            return encode_batch(self.encoder, rows)
-        return encode_batch(self.encoder, self.clean_rows.beside(rows), num_clean=self.clean_rows.per_step)
 
     @torch.no_grad()
     def _observe_data(self, num_rows: int) -> None:
         """Show the balance random training rows of all processes, as the untrained tables represent them."""
         training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        seen = 0
-        for table in self.impressions.batches("train", training.batch_size * world, seed=training.seed * 10_007):
-            rows = table.slice(0, num_rows - seen)
-            encoded, targets = self._on_device(encode_batch(self.encoder, part_of(rows, rank, world)))
-            mask_NT = targets.mask_BT.to(torch.uint8)  # not every backend exchanges booleans
-            parts.append((self.network.embedding(encoded), targets.labels_BT, mask_NT))
-            seen += rows.num_rows
-            if seen == num_rows:
-                break
-        x_ND, labels_NT, mask_NT = (gather_rows(torch.cat(column)) for column in zip(*parts, strict=True))
+        seed, per_process = training.seed * 10_007, -(-num_rows // world)
+        sample = next(self.impressions.batches("train", self.encoder, per_process, seed, rank=rank, world=world))
+        encoded, targets = self._on_device(sample)
+        mask_NT = targets.mask_BT.to(torch.uint8)  # not every backend exchanges booleans
+        sampled = (self.network.embedding(encoded), targets.labels_BT, mask_NT)
+        x_ND, labels_NT, mask_NT = (gather_rows(tensor)[:num_rows] for tensor in sampled)
         self.step.weighting.observe_data(x_ND, labels_NT, mask_NT > 0)
 
     def _on_device(self, batch: Batch) -> tuple[Encoded, Targets]:
@@ -264,12 +275,9 @@ class Trainer:
         try:
             return self.step(*self._on_device(batch))
         except DivergenceError as exc:
-            columns = id_columns(self.config.data_schema)
-            if not exc.rows or not columns:
+            named = "; ".join(filter(None, map(batch.names.name, exc.rows)))
+            if not named:
                 raise
-            named = "; ".join(
-                ", ".join(f"{name}={batch.rows.column(name)[row].as_py()}" for name in columns) for row in exc.rows
-            )
             raise DivergenceError(f"{exc}. Those rows are: {named}", exc.rows) from exc
 
     def _selection(self, report: EvaluationReport, predictions: Predictions) -> float:

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ranker.bundle import Bundle
 from ranker.encoding import MODEL_SIDES, Encoder
-from ranker.errors import RankerError
 from ranker.id_maps import NUM_RESERVED, VocabularyMap
 from ranker.representation import columns_by_feature
 from ranker.schema import Schema, embedded, table_name
 from training.checkpoint import Checkpoints
-from training.errors import CheckpointError, ConfigError
+from training.errors import ConfigError
 from training.flat_state import part
 from training.network import Network
 
 TRAINED = "trained"  # folder of a run: the state that training left, its optimizers included
 ENCODER = "encoder"
+BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,18 @@ class TrainedState:
         return bool(self.step)
 
     @classmethod
+    def load(cls, path: Path) -> TrainedState:
+        """A run's state if `path` is the folder of one, or else the weights of the bundle there.
+
+        Raises:
+            ConfigError: The run left no state that can be read.
+            BundleError: There is no such bundle, or it is damaged.
+        """
+        if (path / TRAINED).is_dir():
+            return cls.of_run(path, Bundle.load(path / BUNDLE).encoder)
+        return cls.of_bundle(Bundle.load(path / BUNDLE if (path / BUNDLE).is_dir() else path))
+
+    @classmethod
     def of_bundle(cls, bundle: Bundle) -> TrainedState:
         """The weights in a bundle; optimizers start afresh."""
         weights = {name: tensor.detach() for name, tensor in bundle.model.state_dict().items()}
@@ -65,21 +77,17 @@ class TrainedState:
         return cls(f"bundle {bundle.manifest.version}", bundle.encoder, network, {})
 
     @classmethod
-    def of_run(cls, folder: Path, schema: Schema) -> TrainedState:
+    def of_run(cls, folder: Path, encoder: Encoder) -> TrainedState:
         """What the run in `folder` left, optimizers included.
 
         Args:
             folder: Of a finished run.
-            schema: The run's.
+            encoder: The one it was trained with.
 
         Raises:
             ConfigError: It left nothing that can be read; names the folder.
         """
-        try:
-            checkpoint = Checkpoints(folder / TRAINED).latest()
-            encoder = Encoder.load(folder / ENCODER, schema)
-        except (CheckpointError, RankerError) as error:
-            raise ConfigError(f"run '{folder}' cannot be gone on from: {error}; give a bundle in its place") from error
+        checkpoint = Checkpoints(folder / TRAINED).latest()
         if checkpoint is None:
             raise ConfigError(f"run '{folder}' holds no state in '{TRAINED}/'; give the folder of a finished run")
         return cls(f"run {folder.name}", encoder, part("network", checkpoint.state), part("step", checkpoint.state))

@@ -9,20 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ranker.bundle import Bundle
 from ranker.errors import BundleError, DataError
 from training.config import ExperimentConfig, load_config
 from training.data import Impressions
-from training.errors import ConfigError, DivergenceError
+from training.errors import ConfigError, DivergenceError, Interrupted
 from training.progress import Progress
 from training.run import RunResult, check_data, train
+from training.warm_start import TrainedState
 
 QUIET = Progress(quiet=True)
 
 
 def test_what_a_run_leaves(trained: RunResult, config: ExperimentConfig, run_folder: Path, log_file: Path) -> None:
-    assert {path.name for path in run_folder.iterdir()} == {"bundle", "config.yaml", "metrics.json", "tensorboard"}
+    left = {path.name for path in run_folder.iterdir()}
+    assert left == {"bundle", "config.yaml", "metrics.json", "tensorboard", "trained"}
     assert load_config(run_folder / "config.yaml") == config
     metrics = json.loads((run_folder / "metrics.json").read_text())
     assert set(metrics) == {"test", "valid", "history"}
@@ -88,7 +91,8 @@ def test_failed_export_leaves_no_half_bundle(
     settings["training"]["epochs"] = 1
     with pytest.raises(BundleError, match="disagree"):
         train(ExperimentConfig.model_validate(settings), log_file, tmp_path / "run", QUIET)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "tensorboard"}
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"checkpoints", "config.yaml", "fingerprint", "tensorboard", "trained"}  # a second try goes on
 
 
 @pytest.mark.parametrize("split", [{"by": "time"}, {"by": "user", "valid_fraction": 0.2, "test_fraction": 0.2}])
@@ -97,3 +101,32 @@ def test_other_splits_train(split: dict[str, Any], settings: dict[str, Any], log
     result = train(ExperimentConfig.model_validate(settings), log_file, tmp_path / "run", QUIET)
     assert result.bundle is not None
     assert result.bundle.verify_golden() <= 1e-6
+
+
+def test_a_stopped_run_goes_on_only_with_the_same_experiment(
+    settings: dict[str, Any], log_file: Path, tmp_path: Path
+) -> None:
+    config, out = ExperimentConfig.model_validate(settings), tmp_path / "run"
+    looks = iter([False] * 9 + [True])
+    with pytest.raises(Interrupted):
+        train(config, log_file, out, QUIET, stop=lambda: next(looks))
+    settings["training"]["epochs"] = 1
+    with pytest.raises(ConfigError, match=r"unfinished run of another experiment.*--out"):
+        train(ExperimentConfig.model_validate(settings), log_file, out, QUIET)
+    result = train(config, log_file, out, QUIET)
+    assert result.bundle is not None
+    undisturbed = train(config, log_file, tmp_path / "other", QUIET)
+    assert undisturbed.bundle is not None
+    weights, expected = result.bundle.model.state_dict(), undisturbed.bundle.model.state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_a_run_goes_on_from_an_earlier_one_or_from_its_bundle(
+    trained: RunResult, config: ExperimentConfig, log_file: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    assert trained.bundle is not None
+    for name, path in (("run", run_folder), ("bundle", trained.bundle.path)):
+        earlier = TrainedState.load(path)
+        assert earlier.with_optimizers == (name == "run")
+        result = train(config, log_file, tmp_path / name, QUIET, earlier=earlier)
+        assert result.history.epochs[0].losses["ctr"] < trained.history.epochs[0].losses["ctr"]

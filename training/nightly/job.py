@@ -1,0 +1,171 @@
+"""The night as a whole: one at a time, stage after stage, and an end that is written down whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+from feature_store import StoreError, parse_store
+from ranker.atomic import replace_file
+from ranker.errors import DataError, RankerError
+from ranker.registry import Registry
+from training.config import ExperimentConfig, dump_config
+from training.distributed import process_group
+from training.errors import BadData, ConfigError, Interrupted, TrainingError
+from training.nightly.first import first_process, on_first
+from training.nightly.lock import locked
+from training.nightly.log import NightLog
+from training.nightly.night import Night, current, remove
+from training.nightly.outcome import Outcome
+from training.nightly.paths import Paths
+from training.nightly.record import RunRecord, past_runs
+from training.nightly.stages import STAGES
+from training.nightly.textfile import write_textfile
+from training.report import render
+from training.run import fingerprint
+from training.warm_start import BUNDLE
+
+LOCK = ".nightly.lock"
+REPORT = "report.html"
+
+
+def nightly(
+    config: ExperimentConfig,
+    day: date,
+    paths: Paths,
+    log: NightLog,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    force: bool = False,
+) -> RunRecord:
+    """Run the night of a day to its end, or what is left of it.
+
+    Args:
+        config: The experiment.
+        day: Last day of the data.
+        paths: Where it reads and writes.
+        log: Told what happens.
+        stop: Whether the job has been asked to stop; looked at between steps and stages.
+        force: Begin anew even if the night of that day is done.
+
+    Returns:
+        The record, with the outcome.
+
+    Raises:
+        AlreadyRunning: Another job uses the registry.
+        NightlyError: The registry or the runs' folder cannot be written.
+        ConfigError: The experiment names features to fill and no store is given, or the other way round.
+        DataError: There are no data at all.
+    """
+    _check_store(config, paths)
+    with process_group(), ExitStack() as locks:
+        on_first(lambda: locks.enter_context(locked(paths.registry / LOCK, f"registry '{paths.registry}'")))
+        on_first(lambda: locks.enter_context(locked(paths.runs / LOCK, f"folder '{paths.runs}'")))
+        folder, record = on_first(lambda: _begin(config, day, paths, force))
+        night = Night(config, day, paths, folder, record, log, stop)
+        if record.outcome is not None:
+            log.say(f"the night of {day} is done: {record.outcome}; --force begins anew")
+            return record
+        if first_process():
+            log.open(folder, date=day.isoformat(), version=record.version)
+        log.event("started", f"night of {day}, attempt {record.attempts}, in {folder}", attempt=record.attempts)
+        _run(night)
+        return night.record
+
+
+def _begin(config: ExperimentConfig, day: date, paths: Paths, force: bool) -> tuple[Path, RunRecord]:
+    """The run to go on with, or a new one. Unfinished runs of another experiment or other data are left as they are."""
+    earlier = [run for run in past_runs(paths.runs) if run[1].date == day]
+    mark = fingerprint(config, paths.source(day, config.nightly))
+    if earlier:
+        folder, record = earlier[-1]
+        final = record.outcome is not None and record.outcome.final
+        if final and not force:
+            return folder, record
+        if not final and record.fingerprint == mark and not force:
+            record = record.model_copy(update={"attempts": record.attempts + 1, "outcome": None, "message": ""})
+            record.save(folder)
+            return folder, record
+    number = len(earlier) + 1
+    folder = paths.runs / (day.isoformat() if number == 1 else f"{day.isoformat()}-{number}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    record = RunRecord.new(day, mark, number, current(Registry(paths.registry)))
+    record.save(folder)
+    return folder, record
+
+
+def _run(night: Night) -> None:
+    """Run the stages that are left, and write down how it ended."""
+    try:
+        _stages(night)
+    except Interrupted as error:
+        _end(night, Outcome.INTERRUPTED, f"{error}; run again, it goes on from there")
+    except (BadData, DataError, ConfigError) as error:
+        _end(night, Outcome.BAD_DATA, str(error))
+    except (TrainingError, RankerError, StoreError, OSError) as error:
+        _end(night, Outcome.FAILED, str(error))
+    except BaseException as error:
+        _end(night, Outcome.FAILED, f"unexpected {type(error).__name__}: {error}")
+        raise
+    else:
+        published = night.record.done("publish")
+        assert published is not None
+        gate = night.record.done("gate")
+        assert gate is not None
+        if published.summary["published"]:
+            _end(night, Outcome.PUBLISHED, f"{night.record.version} is live")
+        else:
+            _end(night, Outcome.CHAMPION_KEPT, " ".join(gate.summary["reasons"]))
+
+
+def _stages(night: Night) -> None:
+    while (name := next((name for name in STAGES if not night.record.done(name)), None)) is not None:
+        if on_first(night.stop):
+            raise Interrupted(f"stopped before stage '{name}'")
+        if name == "publish" and on_first(lambda: _champion_changed(night)):
+            night.log.warn("champion_changed", "another model went live meanwhile; the gate judges again")
+            remove(night.folder / BUNDLE)
+            night.record = night.record.without("gate", "export")
+            continue
+        started = time.monotonic()
+        night.log.event("stage_started", f"stage {name}", stage=name)
+        summary = STAGES[name](night)
+        night.record = night.record.with_stage(name, time.monotonic() - started, summary)
+        if first_process():
+            night.record.save(night.folder)
+
+
+def _champion_changed(night: Night) -> bool:
+    """Whether what is live is neither what the gate compared with nor, after a kill, the new version itself."""
+    gate = night.record.done("gate")
+    assert gate is not None
+    return current(night.registry) not in (gate.summary["champion"], night.record.version)
+
+
+def _end(night: Night, outcome: Outcome, message: str) -> None:
+    """Write down the outcome, and show it: record, report, textfile, log."""
+    night.record = night.record.ended(outcome, message)
+    if not first_process():
+        return
+    tell = night.log.event if outcome.final else night.log.error
+    tell("ended", f"{outcome.replace('_', ' ')}: {message}", outcome=outcome, exit_code=outcome.exit_code)
+    night.record.save(night.folder)
+    earlier = [folder for folder, record in past_runs(night.paths.runs) if record.date < night.day]
+    replace_file(night.folder / REPORT, render(night.folder, earlier[-1] if earlier else None).encode())
+    if night.paths.metrics is not None:
+        write_textfile(night.paths.metrics, night.record, night.folder)
+
+
+def _check_store(config: ExperimentConfig, paths: Paths) -> None:
+    """Refuse features without a store before the night begins, not at its end."""
+    try:
+        if paths.store is not None:
+            parse_store(paths.store)
+    except StoreError as error:
+        raise ConfigError(f"--store: {error}") from error
+    if config.nightly.features and paths.store is None:
+        raise ConfigError("`nightly.features` wants a feature store; give --store, or remove the section")

@@ -1,0 +1,90 @@
+"""What a night says: lines and bars for people, one JSON object a line in the run's folder for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from training.history import Epoch
+from training.progress import Progress
+
+LOG = "log.jsonl"
+
+
+class NightLog(Progress):
+    """Tells people and programs the same.
+
+    Args:
+        as_json: Write the JSON lines to standard error too, in place of text: for log collectors.
+        quiet: Say nothing, as on all processes but the first.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        super().__init__(Console(stderr=True, quiet=quiet or as_json))
+        self.as_json, self.quiet = as_json, quiet
+        self._path: Path | None = None
+        self._always: dict[str, str] = {}
+
+    def open(self, folder: Path, **always: str) -> None:
+        """Write to `folder/log.jsonl` from now on, after what stands there.
+
+        Args:
+            folder: The run's.
+            always: Fields of every line, like the date.
+        """
+        self._path, self._always = folder / LOG, always
+
+    def say(self, text: str) -> None:
+        """One line about the work in hand."""
+        self._tell("info", "progress", text)
+
+    def event(self, name: str, text: str, **fields: Any) -> None:
+        """Something that programs may wait for.
+
+        Args:
+            name: Of the event, a few words in snake_case; never changes.
+            text: The same for people.
+            fields: JSON values.
+        """
+        self._tell("info", name, text, **fields)
+
+    def warn(self, name: str, text: str, **fields: Any) -> None:
+        """Something that someone should look at, though the night goes on."""
+        self._tell("warning", name, text, **fields)
+
+    def error(self, name: str, text: str, **fields: Any) -> None:
+        """Why the night ends."""
+        self._tell("error", name, text, **fields)
+
+    def epoch(self, epoch: Epoch, best: bool) -> None:
+        """One line an epoch, with its figures."""
+        self._write(
+            "info", "epoch", {"epoch": epoch.number, "best": best, "losses": epoch.losses, "valid": epoch.valid}
+        )
+        with_text, self._path = self._path, None  # the text says the same
+        try:
+            super().epoch(epoch, best)
+        finally:
+            self._path = with_text
+
+    def _tell(self, level: Literal["info", "warning", "error"], name: str, text: str, **fields: Any) -> None:
+        styles = {"info": "", "warning": "yellow", "error": "bold red"}
+        prefix = "" if level == "info" else f"{level}: "
+        self.console.print(f"{prefix}{text}", style=styles[level], highlight=False, soft_wrap=True, markup=False)
+        self._write(level, name, {"message": text, **fields})
+
+    def _write(self, level: str, name: str, fields: dict[str, Any]) -> None:
+        if self.quiet:
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "level": level, "event": name, **self._always, **fields})
+        if self.as_json:
+            sys.stderr.write(line + "\n")
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
