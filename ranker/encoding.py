@@ -6,21 +6,20 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from ranker import columns as raw
 from ranker.columns import Columns
+from ranker.encoded import Bag, Encoded, EncodedColumns, SideColumns, SideTensors
 from ranker.errors import DataError
-from ranker.id_maps import MISSING_ID, HashMap, IdMap, ValueCounts, VocabularyMap, lookup
-from ranker.numeric_maps import NumericMap, NumericStats
+from ranker.id_maps import MISSING_ID, HashMap, IdMap, VocabularyMap, lookup
+from ranker.numeric_maps import NumericMap
 from ranker.schema import (
     CategoricalFeature,
     CategoricalListFeature,
@@ -31,36 +30,14 @@ from ranker.schema import (
     Vocabulary,
     table_name,
 )
+from ranker.seen import Seen, table_encodings
 
-# Shapes: B = rows, E = embedded features of the side, N = plain numeric inputs of the side
+__all__ = ["MODEL_SIDES", "Encoded", "Encoder", "ModelSide", "SideTensors", "num_numeric_inputs"]
 
 ModelSide = Literal["request", "item"]
 MODEL_SIDES: tuple[ModelSide, ...] = ("request", "item")
-Ids = npt.NDArray[np.int64]
-_NO_IDS = np.empty(0, np.int64)
 _NUMERIC_FILE = "numeric.json"
 _VOCABULARIES = "vocabularies"
-
-
-class SideTensors(NamedTuple):
-    """One side of B rows, as the model reads it.
-
-    Attributes:
-        ids: Table rows, int64, flat and feature-major: all rows of the first embedded feature, then of the second.
-        lengths: How many of `ids` belong to each (feature, row), int64 [E * B].
-        numeric_BN: Plain numeric inputs, float32; missing indicators follow their feature.
-    """
-
-    ids: Tensor
-    lengths: Tensor
-    numeric_BN: Tensor
-
-
-class Encoded(NamedTuple):
-    """Both sides of the same rows: what a request has once (user, context), and what belongs to the item."""
-
-    request: SideTensors
-    item: SideTensors
 
 
 class Encoder:
@@ -97,7 +74,7 @@ class Encoder:
         Raises:
             DataError: A column is missing, of the wrong type, or null in every row.
         """
-        seen = _Seen(schema)
+        seen = Seen(schema)
         for batch in batches:
             seen.add(batch)
         seen.refuse_null_columns()
@@ -113,7 +90,7 @@ class Encoder:
         Raises:
             DataError: A column is missing or of the wrong type.
         """
-        seen = _Seen(self.schema)
+        seen = Seen(self.schema)
         for batch in batches:
             seen.add(batch)
         vocabularies = {
@@ -126,7 +103,11 @@ class Encoder:
 
     def encode(self, data: Columns) -> Encoded:
         """Both sides of the same rows; see `encode_side`."""
-        return Encoded(self.encode_side(data, "request"), self.encode_side(data, "item"))
+        return self.encode_columns(data).tensors()
+
+    def encode_columns(self, data: Columns) -> EncodedColumns:
+        """Both sides of the same rows, as columns that rows can be taken from; see `encode_side`."""
+        return EncodedColumns(self._columns(data, "request"), self._columns(data, "item"))
 
     def encode_side(self, data: Columns, side: ModelSide) -> SideTensors:
         """The features of one side as tensors.
@@ -138,26 +119,7 @@ class Encoder:
         Raises:
             DataError: A column is missing or of the wrong type; names the column, the value and the fix.
         """
-        features = self._features[side]
-        arrays = [raw.column(data, f.column, numeric=isinstance(f, NumericFeature)) for f in features]
-        num_rows = _common_length(features, arrays) if arrays else raw.num_rows(data)
-        bags: list[tuple[Ids, Ids]] = []
-        numeric: list[npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = []
-        for feature, array in zip(features, arrays, strict=True):
-            if not isinstance(feature, NumericFeature):
-                bags.append(self._look_up(feature, array))
-                continue
-            values = raw.numbers(feature.column, array)
-            if feature.bucketized:
-                bags.append((self.numeric_maps[feature.name].rows(feature, values), np.ones(num_rows, np.int64)))
-            else:
-                numeric.append(self.numeric_maps[feature.name].values(feature, values))
-                numeric.extend([np.isnan(values)] if feature.missing_indicator else [])
-        return SideTensors(
-            torch.from_numpy(np.concatenate([_NO_IDS, *(ids for ids, _ in bags)])),
-            torch.from_numpy(np.concatenate([_NO_IDS, *(lengths for _, lengths in bags)])),
-            torch.from_numpy(_columns(numeric, num_rows)),
-        )
+        return self._columns(data, side).tensors()
 
     @property
     def num_embeddings(self) -> dict[str, int]:
@@ -201,17 +163,35 @@ class Encoder:
             )
         return cls(schema, vocabularies, numeric_maps)
 
-    def _look_up(self, feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> tuple[Ids, Ids]:
-        """Ids and bag lengths of one categorical feature."""
+    def _columns(self, data: Columns, side: ModelSide) -> SideColumns:
+        features = self._features[side]
+        arrays = [raw.column(data, f.column, numeric=isinstance(f, NumericFeature)) for f in features]
+        num_rows = _common_length(features, arrays) if arrays else raw.num_rows(data)
+        bags: list[Bag] = []
+        numeric: list[npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = []
+        for feature, array in zip(features, arrays, strict=True):
+            if not isinstance(feature, NumericFeature):
+                bags.append(self._look_up(feature, array))
+                continue
+            values = raw.numbers(feature.column, array)
+            if feature.bucketized:
+                bags.append(Bag(self.numeric_maps[feature.name].rows(feature, values).astype(np.int32)))
+            else:
+                numeric.append(self.numeric_maps[feature.name].values(feature, values))
+                numeric.extend([np.isnan(values)] if feature.missing_indicator else [])
+        return SideColumns(tuple(bags), _side_by_side(numeric, num_rows))
+
+    def _look_up(self, feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> Bag:
+        """Table rows of one categorical feature."""
         id_map = self._id_maps[table_name(feature)]
         if isinstance(feature, CategoricalFeature):
-            return lookup(raw.text(feature.column, array), id_map), np.ones(len(array), np.int64)
+            return Bag(lookup(raw.text(feature.column, array), id_map))
         values, lengths, missing = raw.lists(feature.column, array, feature.max_length)
         ids = lookup(raw.text(feature.column, values), id_map)
         if missing.any():  # a missing list is one missing value; an empty list is no value
             ids = np.insert(ids, (np.cumsum(lengths) - lengths)[missing], MISSING_ID)
             lengths = np.where(missing, 1, lengths)
-        return ids, lengths
+        return Bag.of_lengths(ids, lengths)
 
     def _numeric_json(self) -> bytes:
         return _NUMERIC_MAPS.dump_json(dict(sorted(self.numeric_maps.items())), indent=1)
@@ -235,51 +215,6 @@ def num_numeric_inputs(schema: Schema, side: ModelSide) -> int:
     return sum(1 + feature.missing_indicator for feature in plain)
 
 
-class _Seen:
-    """Value counts per vocabulary table and statistics per numeric feature, over a stream of batches."""
-
-    def __init__(self, schema: Schema) -> None:
-        specs = _encodings(schema).items()
-        self.counts = {table: (spec, ValueCounts()) for table, spec in specs if isinstance(spec, Vocabulary)}
-        self.stats = {f.name: NumericStats(f) for f in schema.features if isinstance(f, NumericFeature)}
-        self._features = schema.features
-        self._num_rows = 0
-        self._all_null = {feature.name for feature in schema.features}
-
-    def add(self, batch: Columns) -> None:
-        """Take in one batch."""
-        self._num_rows += raw.num_rows(batch)
-        for feature in self._features:
-            array = raw.column(batch, feature.column, numeric=isinstance(feature, NumericFeature))
-            if isinstance(feature, NumericFeature):
-                self.stats[feature.name].add(raw.numbers(feature.column, array))
-                has_values = not self.stats[feature.name].empty
-            else:
-                values = _values(feature, array)
-                if table_name(feature) in self.counts:
-                    self.counts[table_name(feature)][1].add(values)
-                has_values = values.null_count < len(values)
-            if has_values:
-                self._all_null.discard(feature.name)
-
-    def refuse_null_columns(self) -> None:
-        """Refuse data from which some feature could learn nothing."""
-        if not self._num_rows:
-            raise DataError("training data must have at least one row, got none; check the path and the filters")
-        for feature in self._features:
-            if feature.name in self._all_null:
-                raise DataError(
-                    f"column '{feature.column}' of feature '{feature.name}' holds no value in any training row; "
-                    "fill it, or remove the feature from the schema"
-                )
-
-
-def _values(feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> pa.Array:
-    if isinstance(feature, CategoricalListFeature):
-        array = raw.lists(feature.column, array, feature.max_length).values
-    return raw.text(feature.column, array)
-
-
 def _common_length(features: tuple[FeatureSpec, ...], arrays: list[pa.Array]) -> int:
     for feature, array in zip(features, arrays, strict=True):
         if len(array) != len(arrays[0]):
@@ -290,7 +225,7 @@ def _common_length(features: tuple[FeatureSpec, ...], arrays: list[pa.Array]) ->
     return len(arrays[0])
 
 
-def _columns(
+def _side_by_side(
     inputs: Sequence[npt.NDArray[np.float64] | npt.NDArray[np.bool_]], num_rows: int
 ) -> npt.NDArray[np.float32]:
     """Model inputs side by side, [num_rows, len(inputs)]."""
@@ -301,14 +236,10 @@ def _columns(
 
 
 def _vocabulary_tables(schema: Schema) -> list[str]:
-    return [table for table, spec in _encodings(schema).items() if isinstance(spec, Vocabulary)]
+    return [table for table, spec in table_encodings(schema).items() if isinstance(spec, Vocabulary)]
 
 
 def _hash_maps(schema: Schema) -> dict[str, IdMap]:
-    return {table: HashMap(spec.num_buckets) for table, spec in _encodings(schema).items() if isinstance(spec, Hashing)}
-
-
-def _encodings(schema: Schema) -> dict[str, Vocabulary | Hashing]:
-    """How the values of every categorical table become rows."""
-    own = {f.name: f.encoding for f in schema.features if not isinstance(f, NumericFeature) and f.table is None}
-    return {**own, **{name: spec.encoding for name, spec in schema.tables.items()}}
+    return {
+        table: HashMap(spec.num_buckets) for table, spec in table_encodings(schema).items() if isinstance(spec, Hashing)
+    }

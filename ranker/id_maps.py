@@ -137,7 +137,7 @@ def text_hash(values: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def lookup(array: pa.Array, id_map: IdMap) -> npt.NDArray[np.int64]:
+def lookup(array: pa.Array, id_map: IdMap) -> npt.NDArray[np.int32]:
     """Table row of every value of a text column, looking each distinct value up once.
 
     Args:
@@ -145,11 +145,11 @@ def lookup(array: pa.Array, id_map: IdMap) -> npt.NDArray[np.int64]:
         id_map: Where the rows come from.
     """
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    row_of_code = np.empty(len(encoded.dictionary) + 1, np.int64)
+    row_of_code = np.empty(len(encoded.dictionary) + 1, np.int32)
     row_of_code[:-1] = id_map.rows(encoded.dictionary.to_numpy(zero_copy_only=False))
     row_of_code[-1] = MISSING_ID
     codes = encoded.indices
     if codes.null_count:
         codes = codes.cast(pa.int64()).fill_null(len(row_of_code) - 1)
-    rows: npt.NDArray[np.int64] = row_of_code[codes.to_numpy(zero_copy_only=False)]
+    rows: npt.NDArray[np.int32] = row_of_code.take(codes.to_numpy(zero_copy_only=False))
     return rows

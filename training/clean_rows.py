@@ -7,9 +7,12 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from ranker.encoding import Encoder
 from ranker.errors import DataError
+from training.batches import Batch, EncodedRows
 from training.config import CleanRowsConfig
-from training.data import Impressions, label_values
+from training.data import Impressions
+from training.log_columns import label_values
 
 
 class CleanRows:
@@ -18,15 +21,15 @@ class CleanRows:
     Args:
         rows: The trusted ones.
         per_step: Rows to draw for each step of this process.
-        seed: The draws depend on it alone.
+        seed: With the numbers of epoch and step it decides the draws: none depends on those before.
     """
 
-    def __init__(self, rows: pa.Table, per_step: int, seed: int) -> None:
+    def __init__(self, rows: EncodedRows, per_step: int, seed: int) -> None:
         self.rows, self.per_step = rows, min(per_step, rows.num_rows)
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
 
     @classmethod
-    def load(cls, impressions: Impressions, config: CleanRowsConfig, seed: int) -> Self:
+    def load(cls, impressions: Impressions, encoder: Encoder, config: CleanRowsConfig, seed: int) -> Self:
         """Read the trusted training rows.
 
         Raises:
@@ -40,8 +43,8 @@ class CleanRows:
                     f"data '{impressions.path}': column '{config.column}' of training.clean_rows must be boolean, "
                     "or 0, 1 or null; convert it"
                 )
-            found.append(batch.filter(pa.array(marks == 1)))
-        rows = pa.Table.from_batches(found).unify_dictionaries().combine_chunks()
+            found.append(EncodedRows.encode(encoder, batch.filter(pa.array(marks == 1))))
+        rows = EncodedRows.concat(found)
         if not rows.num_rows:
             raise DataError(
                 f"data '{impressions.path}': column '{config.column}' of training.clean_rows marks no training row; "
@@ -49,7 +52,8 @@ class CleanRows:
             )
         return cls(rows, config.per_step, seed)
 
-    def beside(self, table: pa.Table) -> pa.Table:
-        """The rows of a batch, then `per_step` trusted ones drawn without replacement."""
-        drawn = self.rows.take(self._random.choice(self.rows.num_rows, self.per_step, replace=False))
-        return pa.concat_tables([table, drawn]).unify_dictionaries().combine_chunks()
+    def beside(self, rows: EncodedRows, epoch: int, step: int) -> Batch:
+        """The rows of a step, then `per_step` trusted ones drawn without replacement."""
+        random = np.random.default_rng((self._seed, epoch, step))
+        drawn = self.rows.take(random.choice(self.rows.num_rows, self.per_step, replace=False))
+        return EncodedRows.concat([rows, drawn]).batch(num_clean=self.per_step)

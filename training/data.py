@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from ranker import columns as raw
+from ranker.encoding import Encoder
 from ranker.errors import DataError
-from ranker.schema import CategoricalListFeature, NumericFeature, Schema
+from ranker.schema import CategoricalListFeature, NumericFeature
+from training.ahead import Ahead
+from training.batches import Batch, EncodedRows
 from training.config import ExperimentConfig
 from training.labels import OutputLabels, check_sample_spaces, num_labelled, task_labels
+from training.log_columns import id_columns, label_columns, needed_columns
+from training.order import EpochOrder, Pool
+from training.parquet_log import ParquetLog
+from training.source import Source
 from training.splits import SPLITS, Split, build_split, split_column
 
 _READ_ROWS = 65_536
@@ -26,31 +32,47 @@ class Impressions:
     """The impressions of an experiment.
 
     Args:
-        path: A Parquet file, or a folder of them (hive partitions are fine).
+        path: A Parquet file, or a folder of them (hive partitions are fine), on this machine or at a URL that fsspec
+            reads; or files found already.
         config: Names the columns and how rows are split.
 
     Raises:
         DataError: A file cannot be read, or lacks a column; names the file, the column and the fix.
     """
 
-    def __init__(self, path: Path, config: ExperimentConfig) -> None:
-        self.path = path
+    def __init__(self, path: str | Path | Source, config: ExperimentConfig) -> None:
+        self.source = path if isinstance(path, Source) else Source.find(path)
+        self.path = self.source.where
         self.schema = config.data_schema
         self._split_column = split_column(config.training.split, self.schema.ids)
         clean = config.training.clean_rows
         others = [self._split_column, *([clean.column] if clean is not None else [])]
         self.columns = tuple(dict.fromkeys([*id_columns(self.schema), *needed_columns(self.schema), *others]))
-        self._dataset = _open(path, self.columns)
+        text = {feature.column for feature in self.schema.features if not isinstance(feature, NumericFeature)}
+        self._log = ParquetLog(self.source, self.columns, text | {self._split_column})
         self._shuffle_rows = config.training.shuffle_rows
-        with naming(f"data '{path}'"):
-            self._assign = build_split(
-                config.training.split, self.schema.ids, lambda: self._scan((self._split_column,))
-            )
+        with naming(f"data '{self.path}'"):
+            self._assign = build_split(config.training.split, self.schema.ids, self._split_values)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.source.name
 
     @property
     def num_rows(self) -> int:
         """Rows of all splits."""
-        return int(self._dataset.count_rows())
+        return self._log.num_rows
+
+    def all_rows(self, batch_size: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
+        """Rows of all splits, and of none, in file order."""
+        for group in range(len(self._log.groups)):
+            yield from self._log.read(group, self.columns, batch_size)
+
+    @cached_property
+    def counts_GS(self) -> npt.NDArray[np.int64]:
+        """Rows of each row group (G) in each split (S), counted once."""
+        return np.stack([self._counts(group) for group in range(len(self._log.groups))])
 
     def check(self) -> dict[str, dict[str, int]]:
         """Read every label and every feature value once, so that nothing can be wrong with them later.
@@ -63,18 +85,22 @@ class Impressions:
                 task has nothing to learn from; names the file.
         """
         totals: dict[str, dict[str, int]] = {split: {"rows": 0} for split in SPLITS}
-        for fragment in self._dataset.get_fragments():
-            row = 0
-            for batch in self._read(fragment, self.columns, _READ_ROWS):
-                with naming(f"file '{fragment.path}'" + (f", rows counted from row {row}" if row else "")):
+        counts_GS = np.zeros((len(self._log.groups), len(SPLITS)), np.int64)
+        file, row = "", 0
+        for group in range(len(self._log.groups)):
+            file, row = (file, row) if file == self._log.file(group) else (self._log.file(group), 0)
+            for batch in self._log.read(group, self.columns, _READ_ROWS):
+                with naming(f"file '{file}'" + (f", rows counted from row {row}" if row else "")):
                     labels = self._checked(batch)
                     places = self._assign(batch)
                 for place, split in enumerate(SPLITS):
                     chosen = places == place
+                    counts_GS[group, place] += chosen.sum()
                     counts = num_labelled({k: OutputLabels(v.values, v.mask & chosen) for k, v in labels.items()})
                     for name, count in {"rows": int(chosen.sum()), **counts}.items():
                         totals[split][name] = totals[split].get(name, 0) + count
                 row += batch.num_rows
+        self.__dict__["counts_GS"] = counts_GS
         with naming(f"data '{self.path}'"):
             for split in SPLITS:
                 if not totals[split]["rows"]:
@@ -84,25 +110,125 @@ class Impressions:
 
     def rows(self, split: Split, batch_size: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
         """Rows of one split in file order."""
-        yield from self._of_split(split, self._scan(self.columns, batch_size))
+        for group in np.flatnonzero(self.counts_GS[:, SPLITS.index(split)]):
+            yield from self._rows_of(int(group), split, self.columns, batch_size)
 
-    def batches(self, split: Split, batch_size: int, seed: int) -> Iterator[pa.Table]:
-        """Rows of one split in random order, `batch_size` at a time; the last batch may be smaller.
+    def order(self, split: Split, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> EpochOrder:
+        """Which rows each step of an epoch takes; see `steps`."""
+        return EpochOrder(
+            self.counts_GS[:, SPLITS.index(split)],
+            batch_size=batch_size,
+            shuffle_rows=self._shuffle_rows,
+            seed=seed,
+            rank=rank,
+            world=world,
+        )
 
-        Row groups are visited in random order, and rows shuffled within `training.shuffle_rows` of them. The order
-        depends on the seed alone.
+    def batches(
+        self,
+        split: Split,
+        encoder: Encoder,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """The batches of an epoch; see `steps`."""
+        for rows in self.steps(split, encoder, batch_size, seed, rank=rank, world=world, start=start):
+            yield rows.batch()
+
+    def steps(
+        self,
+        split: Split,
+        encoder: Encoder,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+    ) -> Iterator[EncodedRows]:
+        """Encoded rows of one split in random order, those of one step after the other.
+
+        Row groups are visited in random order, and rows shuffled within `training.shuffle_rows` of them. What a step
+        gets depends on `seed`, the sizes and its number alone: nothing is read or drawn for steps before `start` but
+        what shares a pool with it.
+
+        Args:
+            split: Which rows.
+            encoder: Encodes them, in a background thread.
+            batch_size: Rows per step and process; the last may get fewer.
+            seed: Of the order; another one for every epoch.
+            rank: Of this process, which reads its own share alone.
+            world: Number of processes; all take the same number of steps.
+            start: First step wanted.
+
+        Raises:
+            DataError: A file is gone, damaged, or not the one that was counted.
         """
-        random = np.random.default_rng(seed)
-        left: pa.Table | None = None
-        for pool in self._pools(self._of_split(split, self._shuffled_scan(random))):
-            table = pool.take(random.permutation(pool.num_rows))
-            table = table if left is None else _concat([left, table])
-            full = table.num_rows - table.num_rows % batch_size
-            for start in range(0, full, batch_size):
-                yield table.slice(start, batch_size)
-            left = table.slice(full)
-        if left is not None and left.num_rows:
-            yield left
+        order = self.order(split, batch_size, seed, rank, world)
+        with Ahead(self._pools(order, split, encoder, start), depth=1) as pools:
+            for pool, rows in pools:
+                places = order.shuffled(pool)
+                for step in range(max(start, pool.steps.start), pool.steps.stop):
+                    yield rows.take(places[order.rows_of(pool, step)])
+
+    def _pools(
+        self, order: EpochOrder, split: Split, encoder: Encoder, start: int
+    ) -> Iterator[tuple[Pool, EncodedRows]]:
+        """Pools of encoded rows, in which rows stand in the order of their pieces."""
+        raw_rows: Iterator[pa.RecordBatch] | None = None
+        left: pa.RecordBatch | None = None
+        for pool in order.pools(start):
+            raw_rows = raw_rows or self._share(order, split, pool.rows.start)
+            held: list[EncodedRows] = []
+            wanted = len(pool.rows)
+            while wanted:
+                rows = next(raw_rows) if left is None else left
+                part, left = rows.slice(0, wanted), rows.slice(wanted)
+                left = left if left.num_rows else None
+                held.append(EncodedRows.encode(encoder, part))
+                wanted -= part.num_rows
+            yield pool, EncodedRows.concat(held or [EncodedRows.encode(encoder, self._log.no_rows)])
+
+    def _share(self, order: EpochOrder, split: Split, first_row: int) -> Iterator[pa.RecordBatch]:
+        """Raw rows of a share from its `first_row` on."""
+        for group, first, stop in order.pieces(first_row):
+            position = 0
+            for rows in self._rows_of(group, split, self.columns, _READ_ROWS):
+                begin, end = max(first - position, 0), min(stop - position, rows.num_rows)
+                if begin < end:
+                    yield rows.slice(begin, end - begin)
+                position += rows.num_rows
+                if position >= stop:
+                    break
+            if position < stop:
+                raise DataError(
+                    f"file '{self._log.file(group)}' holds fewer rows of split '{split}' than when it was counted; "
+                    "do not change files while they are read"
+                )
+
+    def _rows_of(self, group: int, split: Split, columns: tuple[str, ...], batch_size: int) -> Iterator[pa.RecordBatch]:
+        """Rows of one row group and split."""
+        for batch in self._log.read(group, columns, batch_size):
+            with naming(f"file '{self._log.file(group)}'"):
+                chosen = self._assign(batch) == SPLITS.index(split)
+            if chosen.any():
+                yield batch if chosen.all() else batch.filter(pa.array(chosen))
+
+    def _counts(self, group: int) -> npt.NDArray[np.int64]:
+        counts_S = np.zeros(len(SPLITS), np.int64)
+        for batch in self._log.read(group, (self._split_column,), _READ_ROWS):
+            with naming(f"file '{self._log.file(group)}'"):
+                places = self._assign(batch)
+            counts_S += np.bincount(places[places >= 0], minlength=len(SPLITS))
+        return counts_S
+
+    def _split_values(self) -> Iterator[pa.RecordBatch]:
+        for group in range(len(self._log.groups)):
+            yield from self._log.read(group, (self._split_column,), _READ_ROWS)
 
     def _checked(self, batch: pa.RecordBatch) -> dict[str, OutputLabels]:
         """Labels of some rows, whose features have been read as well."""
@@ -115,65 +241,7 @@ class Impressions:
                 raw.text(feature.column, raw.lists(feature.column, array, feature.max_length).values)
             else:
                 raw.text(feature.column, array)
-        return task_labels(self.schema, {name: label_values(batch.column(name)) for name in self.schema.label_columns})
-
-    def _pools(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-        held: list[pa.Table] = []
-        for batch in batches:
-            held.append(pa.Table.from_batches([batch]))
-            if sum(table.num_rows for table in held) >= self._shuffle_rows:
-                yield _concat(held)
-                held = []
-        if held:
-            yield _concat(held)
-
-    def _of_split(self, split: Split, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            chosen = self._assign(batch) == SPLITS.index(split)
-            if chosen.any():
-                yield batch if chosen.all() else batch.filter(pa.array(chosen))
-
-    def _scan(self, columns: tuple[str, ...], batch_size: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
-        for fragment in self._dataset.get_fragments():
-            yield from self._read(fragment, columns, batch_size)
-
-    def _shuffled_scan(self, random: np.random.Generator) -> Iterator[pa.RecordBatch]:
-        groups = [group for fragment in self._dataset.get_fragments() for group in fragment.split_by_row_group()]
-        for place in random.permutation(len(groups)):
-            yield from self._read(groups[place], self.columns, _READ_ROWS)
-
-    def _read(self, fragment: ds.Fragment, columns: tuple[str, ...], batch_size: int) -> Iterator[pa.RecordBatch]:
-        try:
-            for batch in fragment.to_batches(
-                schema=self._dataset.schema, columns=list(columns), batch_size=batch_size, use_threads=False
-            ):
-                if batch.num_rows:
-                    yield batch
-        except (OSError, pa.ArrowException) as exc:
-            raise DataError(f"file '{fragment.path}' cannot be read: {exc}; write it again") from exc
-
-
-def needed_columns(schema: Schema) -> tuple[str, ...]:
-    """Columns without which a model cannot be trained: features and labels."""
-    return (*schema.feature_columns, *schema.label_columns)
-
-
-def id_columns(schema: Schema) -> tuple[str, ...]:
-    """Columns that identify rows, those that the schema names."""
-    ids = schema.ids
-    return tuple(name for name in (ids.user, ids.item, ids.request, ids.timestamp) if name is not None)
-
-
-def label_values(array: pa.Array) -> npt.NDArray[np.generic]:
-    """A label column as numpy; null is NaN, text stays text so that it can be refused by name."""
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int8())
-    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_null(array.type):
-        array = array.cast(pa.float64())
-    values: npt.NDArray[np.generic] = array.to_numpy(zero_copy_only=False)
-    return values
+        return task_labels(self.schema, label_columns(self.schema, batch))
 
 
 @contextmanager
@@ -183,61 +251,3 @@ def naming(where: str) -> Iterator[None]:
         yield
     except DataError as exc:
         raise DataError(f"{where}: {exc}") from exc
-
-
-def _open(path: Path, columns: tuple[str, ...]) -> ds.Dataset:
-    if not path.exists():
-        raise DataError(f"data '{path}' does not exist; give a Parquet file or a folder of them")
-    root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"folder '{path}' holds no .parquet file; give a Parquet file or a folder of them")
-    fields: dict[str, pa.Field] = {}
-    for file in files:
-        _merge(fields, file, _fields(file, root, columns))
-    # Folders above `root` may be called key=value as well; they are none of ours.
-    options = {"format": "parquet", "partitioning": "hive", "partition_base_dir": str(root)}
-    names = [str(file) for file in files]
-    try:
-        found = ds.dataset(names, **options).schema
-        schema = pa.schema([fields[name] if name in fields else found.field(name) for name in columns])
-        dataset: ds.Dataset = ds.dataset(names, schema=schema, **options)
-    except pa.ArrowException as exc:
-        raise DataError(f"files of '{path}' do not fit together: {exc}; write them with the same columns") from exc
-    return dataset
-
-
-def _fields(file: Path, root: Path, columns: tuple[str, ...]) -> list[pa.Field]:
-    """Those of the columns that the file itself holds; the others are names of its folders."""
-    try:
-        schema = pq.read_schema(file)
-    except (OSError, pa.ArrowException) as exc:
-        raise DataError(f"file '{file}' is not readable Parquet ({exc}); write it again, it may be truncated") from exc
-    partitions = {part.split("=")[0] for part in file.relative_to(root).parent.parts if "=" in part}
-    if missing := [name for name in columns if name not in schema.names and name not in partitions]:
-        raise DataError(
-            f"file '{file}' lacks column {missing[0]!r}, which the config names; it has {sorted(schema.names)}; "
-            "add the column, or correct the config"
-        )
-    if repeated := [name for name in columns if schema.names.count(name) > 1]:
-        raise DataError(f"file '{file}' has column {repeated[0]!r} more than once; keep one of them")
-    return [schema.field(name).remove_metadata() for name in columns if name not in partitions]
-
-
-def _merge(fields: dict[str, pa.Field], file: Path, new: Iterable[pa.Field]) -> None:
-    """Widen each column's type so that it holds the file's values: null to anything, integers to floats."""
-    for field in new:
-        known = fields.get(field.name, field)
-        try:
-            both = pa.unify_schemas([pa.schema([known]), pa.schema([field])], promote_options="permissive")
-        except pa.ArrowException as exc:
-            raise DataError(
-                f"file '{file}' holds {field.type} in column '{field.name}', files before it {known.type}; "
-                "write all files with one type"
-            ) from exc
-        fields[field.name] = both.field(0)
-
-
-def _concat(tables: list[pa.Table]) -> pa.Table:
-    """One contiguous table; dictionaries that differ from row group to row group become one."""
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()

@@ -15,10 +15,10 @@ from ranker.calibration import Calibration
 from ranker.encoding import Encoder
 from ranker.fusion import FusionPolicy
 from ranker.schema import Schema
-from training.batches import label_columns
 from training.data import Impressions
 from training.evaluation import EvaluationReport, evaluate
 from training.labels import task_labels
+from training.log_columns import label_columns
 from training.network import Network
 from training.splits import Split
 

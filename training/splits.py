@@ -15,6 +15,7 @@ from ranker.errors import DataError
 from ranker.id_maps import NUM_RESERVED, HashMap, lookup
 from ranker.schema import Ids
 from training.config import ColumnSplit, SplitConfig, TimeSplit, UserSplit
+from training.order_statistics import stream_quantiles
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -22,7 +23,6 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 # From a batch of rows to the place in SPLITS of each; -1 for rows of no split.
 Assign = Callable[[pa.RecordBatch], npt.NDArray[np.int64]]
 _HASH_BUCKETS = 10_000
-_NO_TIMES = np.empty(0, np.float64)
 
 
 def split_column(config: SplitConfig, ids: Ids) -> str:
@@ -57,18 +57,21 @@ def build_split(config: SplitConfig, ids: Ids, scan: Callable[[], Iterable[pa.Re
         bounds = _bounds(config, _HASH_BUCKETS)
         hashes = HashMap(_HASH_BUCKETS)
         return lambda batch: _places(lookup(text(column, batch.column(column)), hashes) - NUM_RESERVED, bounds)
-    times = np.concatenate([_NO_TIMES, *(_times(column, batch.column(column)) for batch in scan())])
-    if not len(times):
+    fractions = [1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction]
+    times = stream_quantiles(lambda: (_times(column, batch.column(column)) for batch in scan()), fractions)
+    if times is None:
         raise DataError(f"timestamp column '{column}' has no rows to split; check the path")
-    bounds = np.quantile(times, [1 - config.valid_fraction - config.test_fraction, 1 - config.test_fraction])
-    return lambda batch: _places(_times(column, batch.column(column)), bounds)
+    return lambda batch: _places(_times(column, batch.column(column)), times)
 
 
 def lookup_places(values: pa.Array, names: pa.Array) -> npt.NDArray[np.int64]:
     """Place of each value among `names`, -1 where it is none of them."""
-    values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-    places = pc.fill_null(pc.index_in(values, value_set=names), -1)
-    return _int64(places)
+    if pa.types.is_dictionary(values.type):
+        places_of_codes = lookup_places(values.dictionary, names)
+        codes = pc.fill_null(values.indices.cast(pa.int64()), len(places_of_codes))
+        places: npt.NDArray[np.int64] = np.append(places_of_codes, -1).take(codes.to_numpy(zero_copy_only=False))
+        return places
+    return _int64(pc.fill_null(pc.index_in(values, value_set=names), -1))
 
 
 def _bounds(config: UserSplit, size: int) -> npt.NDArray[np.float64]:
@@ -76,7 +79,7 @@ def _bounds(config: UserSplit, size: int) -> npt.NDArray[np.float64]:
 
 
 def _places(
-    values: npt.NDArray[np.int64] | npt.NDArray[np.float64], bounds: npt.NDArray[np.float64]
+    values: npt.NDArray[np.int32] | npt.NDArray[np.float64], bounds: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
     """0 below the first bound, 1 between the two, 2 from the second on."""
     return np.searchsorted(bounds, values, side="right").astype(np.int64)

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from training.batches import encode_batch, part_of
+from training.batches import encode_batch
 from training.config import ExperimentConfig, load_config
 from training.data import Impressions
 from training.distributed import average, gather_rows, process_group, total
@@ -53,8 +54,9 @@ def several_steps(config: ExperimentConfig, data: Path) -> dict[str, Any]:
     rows = pa.Table.from_batches(list(impressions.rows("train")))
     results = []
     for start, stop in BATCHES:
-        part = part_of(rows.slice(start, stop - start), dist.get_rank(), dist.get_world_size())
-        batch = encode_batch(encoder, part)
+        bounds = np.linspace(start, stop, dist.get_world_size() + 1).astype(int)
+        first, last = bounds[dist.get_rank() :][:2]
+        batch = encode_batch(encoder, rows.slice(first, last - first))
         results.append(step(batch.encoded, batch.targets))
     return {
         "losses": torch.stack([result.losses_T for result in results]),

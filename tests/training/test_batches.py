@@ -1,9 +1,6 @@
-"""Batches carry labels and masks in the tasks' order, and are made ahead by a thread that ends."""
+"""Batches carry labels and masks in the tasks' order; rows taken from encoded ones are those rows encoded."""
 
 from __future__ import annotations
-
-import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +9,20 @@ import torch
 from hypothesis import given, strategies as st
 
 from ranker.encoding import Encoder
-from ranker.errors import DataError
-from training.batches import ahead, encode_batch, part_of
+from training.batches import Batch, EncodedRows, encode_batch
 
 
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "batches"]
+def assert_same(found: Batch, expected: Batch) -> None:
+    for one, other in zip(
+        (*found.encoded.request, *found.encoded.item, *found.targets[:2]),
+        (*expected.encoded.request, *expected.encoded.item, *expected.targets[:2]),
+        strict=True,
+    ):
+        assert one.dtype == other.dtype
+        assert one.is_contiguous()
+        assert torch.equal(one, other)
+    names = [[batch.names.name(row) for row in range(batch.num_rows)] for batch in (found, expected)]
+    assert names[0] == names[1]
 
 
 def test_labels_and_masks(encoder: Encoder, log_table: pa.Table) -> None:
@@ -31,62 +36,32 @@ def test_labels_and_masks(encoder: Encoder, log_table: pa.Table) -> None:
     assert batch.targets.labels_BT[:, 0].tolist() == click.tolist()
     assert batch.targets.labels_BT[:, 1].tolist() == (click * buy).tolist()
     assert batch.targets.labels_BT.isfinite().all()
-    assert batch.rows is rows
+    assert batch.num_rows == 37
+    user, item, request, time = (rows[name][2].as_py() for name in ("user_id", "item_id", "request_id", "time"))
+    assert batch.names.name(2) == f"user_id={user}, item_id={item}, request_id={request}, time={time}"
     for found, expected in zip(batch.encoded.item, encoder.encode_side(rows, "item"), strict=True):
         assert torch.equal(found, expected)
 
 
-@given(num_rows=st.integers(0, 40), num_parts=st.integers(1, 7))
-def test_parts_are_the_whole_in_order(num_rows: int, num_parts: int) -> None:
-    rows = pa.table({"n": np.arange(num_rows)})
-    parts = [part_of(rows, rank, num_parts)["n"].to_pylist() for rank in range(num_parts)]
-    assert [n for part in parts for n in part] == list(range(num_rows))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+@given(places=st.lists(st.integers(0, 40), max_size=30))
+def test_rows_taken_are_those_rows_encoded(places: list[int], encoder: Encoder, log_table: pa.Table) -> None:
+    rows = log_table.slice(100, 41)
+    taken = EncodedRows.encode(encoder, rows).take(np.array(places, np.int64)).batch()
+    assert_same(taken, encode_batch(encoder, rows.take(pa.array(places, pa.int64()))))
 
 
-@pytest.mark.parametrize("depth", [1, 3, 100])
-def test_ahead_gives_the_same_items(depth: int) -> None:
-    assert list(ahead(range(57), depth)) == list(range(57))
-    assert list(ahead([], depth)) == []
-    assert list(ahead([None, 3, None], depth)) == [None, 3, None]
-    assert threads() == []
+@given(borders=st.lists(st.integers(0, 60), min_size=1, max_size=5))
+def test_parts_put_together_are_the_whole(borders: list[int], encoder: Encoder, log_table: pa.Table) -> None:
+    borders = sorted({0, *borders})
+    parts = [log_table.slice(start, stop - start) for start, stop in zip(borders, [*borders[1:], 61], strict=True)]
+    together = EncodedRows.concat([EncodedRows.encode(encoder, part) for part in parts])
+    assert_same(together.batch(), encode_batch(encoder, log_table.slice(0, 61)))
 
 
-def test_thread_ends_when_the_consumer_stops() -> None:
-    made = 0
-
-    def endless() -> Iterator[int]:
-        nonlocal made
-        while True:
-            made += 1
-            yield made
-
-    items = ahead(endless(), depth=2)
-    assert [next(items), next(items)] == [1, 2]
-    assert len(threads()) == 1
-    items.close()  # type: ignore[attr-defined]  # a generator, of which only the iterator is promised
-    assert threads() == []
-    assert made <= 2 + 2 + 2  # taken, held, and in the making on both sides
-
-
-def test_an_error_surfaces_where_it_is_seen() -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise DataError("column 'x' is missing")
-
-    items = ahead(broken())
-    assert next(items) == 1
-    with pytest.raises(DataError, match="column 'x' is missing"):
-        next(items)
-    assert threads() == []
-
-
-def test_an_error_of_the_consumer_ends_the_thread() -> None:
-    def consume() -> None:
-        for item in ahead(range(1000), depth=1):
-            if item == 3:
-                raise KeyError(item)
-
-    with pytest.raises(KeyError):
-        consume()
-    assert threads() == []
+@pytest.mark.parametrize("num_clean", [0, 3, 11])
+def test_the_last_rows_are_the_trusted_ones(num_clean: int, encoder: Encoder, log_table: pa.Table) -> None:
+    batch = encode_batch(encoder, log_table.slice(0, 11), num_clean)
+    assert batch.targets.clean_B is not None
+    assert batch.targets.clean_B.tolist() == [False] * (11 - num_clean) + [True] * num_clean
+    assert batch.num_clean == num_clean
+    assert encode_batch(encoder, log_table.slice(0, 11)).num_clean == 0

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ranker.encoding import Encoder
 from ranker.errors import DataError
+from training.batches import EncodedRows, RowNames, encode_batch
 from training.clean_rows import CleanRows
 from training.config import CleanRowsConfig, ExperimentConfig
 from training.data import Impressions
@@ -46,6 +48,15 @@ def make(settings: Settings, **clean_rows: Any) -> ExperimentConfig:
     return ExperimentConfig.model_validate(settings)
 
 
+def for_one_task(config: ExperimentConfig, encoder: Encoder) -> Encoder:
+    return Encoder(config.data_schema, encoder.vocabularies, encoder.numeric_maps)
+
+
+def times(names: RowNames) -> list[int]:
+    """Times of rows, which no two rows have in common."""
+    return [names.ids["time"][place].as_py() for place in names.places]
+
+
 @pytest.mark.usefixtures("group")
 def test_trusted_rows_resist_wrong_labels(settings: Settings, flipped_file: Path) -> None:
     auc = {}
@@ -61,29 +72,51 @@ def test_trusted_rows_resist_wrong_labels(settings: Settings, flipped_file: Path
     assert auc[None] < 0.4 < auc["verified"] - 0.05
 
 
-def test_only_marked_training_rows_are_trusted(settings: Settings, flipped_file: Path) -> None:
+def test_only_marked_training_rows_are_trusted(settings: Settings, flipped_file: Path, encoder: Encoder) -> None:
     config = make(settings, column="verified", per_step=7)
-    clean = CleanRows.load(Impressions(flipped_file, config), CleanRowsConfig(column="verified", per_step=7), seed=3)
+    assert config.training.clean_rows is not None
+    encoder = for_one_task(config, encoder)
+    clean = CleanRows.load(Impressions(flipped_file, config), encoder, config.training.clean_rows, seed=3)
+    rows = pq.read_table(flipped_file, filters=[("verified", "==", 1)])
     assert clean.rows.num_rows == TRUSTED
-    assert set(clean.rows.column("split").to_pylist()) == {"train"}
-    assert set(clean.rows.column("verified").to_pylist()) == {1}
+    assert times(clean.rows.names) == rows["time"].to_pylist()
+    assert set(rows["split"].to_pylist()) == {"train"}
 
 
-def test_draws_are_new_each_step_and_repeatable() -> None:
-    rows, batch = pa.table({"row": range(100, 120)}), pa.table({"row": range(5)})
-    draws = [CleanRows(rows, 7, seed=2), CleanRows(rows, 7, seed=2), CleanRows(rows, 7, seed=3)]
-    first, same, other = ([clean.beside(batch).column("row").to_pylist() for _ in range(2)] for clean in draws)
+def test_draws_are_new_each_step_and_repeatable(log_table: pa.Table, encoder: Encoder) -> None:
+    rows, batch = (EncodedRows.encode(encoder, log_table.slice(first, num)) for first, num in ((100, 20), (0, 5)))
+    first, same, other = (
+        [times(CleanRows(rows, 7, seed).beside(batch, *place).names) for place in ((1, 4), (1, 5), (2, 4))]
+        for seed in (2, 2, 3)
+    )
     assert first == same
-    assert first != other
-    assert first[0] != first[1]
-    assert first[0][:5] == list(range(5))
-    assert len(set(first[0][5:])) == 7
+    assert all(one != another for one, another in zip(first, other, strict=True))
+    assert len(set(map(tuple, first))) == 3
+    for drawn in first:
+        assert drawn[:5] == log_table["time"][:5].to_pylist()
+        assert len(set(drawn[5:]) & set(log_table["time"][100:120].to_pylist())) == 7
 
 
-def test_fewer_trusted_rows_than_asked_for_are_all_taken() -> None:
-    clean = CleanRows(pa.table({"row": [8, 9]}), 512, seed=0)
+def test_trusted_rows_come_last(log_table: pa.Table, encoder: Encoder) -> None:
+    rows, batch = (EncodedRows.encode(encoder, log_table.slice(first, num)) for first, num in ((100, 20), (0, 5)))
+    together = CleanRows(rows, 7, seed=2).beside(batch, 1, 0)
+    assert (together.num_rows, together.num_clean) == (12, 7)
+    expected = encode_batch(encoder, log_table.take([time // 60 for time in times(together.names)]), num_clean=7)
+    for found, wanted in zip(
+        (*together.encoded.request, *together.encoded.item, *together.targets),
+        (*expected.encoded.request, *expected.encoded.item, *expected.targets),
+        strict=True,
+    ):
+        assert found is not None
+        assert wanted is not None
+        assert torch.equal(found, wanted)
+
+
+def test_fewer_trusted_rows_than_asked_for_are_all_taken(log_table: pa.Table, encoder: Encoder) -> None:
+    clean = CleanRows(EncodedRows.encode(encoder, log_table.slice(8, 2)), 512, seed=0)
     assert clean.per_step == 2
-    assert sorted(clean.beside(pa.table({"row": [1]})).column("row").to_pylist()) == [1, 8, 9]
+    together = clean.beside(EncodedRows.encode(encoder, log_table.slice(1, 1)), 1, 0)
+    assert sorted(times(together.names)) == [60, 480, 540]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +125,16 @@ def test_fewer_trusted_rows_than_asked_for_are_all_taken() -> None:
     ids=str,
 )
 def test_a_column_that_marks_nothing_is_named(
-    values: list[Any], message: str, settings: Settings, log_table: pa.Table, tmp_path: Path
+    values: list[Any], message: str, settings: Settings, log_table: pa.Table, encoder: Encoder, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.parquet"
     marks = pa.array([values[row % 3] for row in range(log_table.num_rows)])
     pq.write_table(log_table.append_column("verified", marks), path)
     config = make(settings, column="verified")
     with pytest.raises(DataError, match=f"column 'verified' of training.clean_rows {message}"):
-        CleanRows.load(Impressions(path, config), CleanRowsConfig(column="verified"), seed=0)
+        CleanRows.load(
+            Impressions(path, config), for_one_task(config, encoder), CleanRowsConfig(column="verified"), seed=0
+        )
 
 
 def test_a_missing_column_is_named(settings: Settings, log_file: Path) -> None:

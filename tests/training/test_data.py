@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from ranker.encoding import Encoder
 from ranker.errors import DataError
+from training.batches import Batch, encode_batch
 from training.config import ExperimentConfig
-from training.data import Impressions, label_values
+from training.data import Impressions
+from training.log_columns import label_values
+from training.parquet_log import ParquetLog
 
 Settings = dict[str, Any]
-Write = Callable[[pa.Table], Path]
+Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +40,24 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def numbers(batches: Any) -> list[int]:
+def numbers(batches: Iterable[pa.RecordBatch]) -> list[int]:
     return [number for batch in batches for number in batch.column("time").to_pylist()]
+
+
+def names(batches: Iterable[Batch]) -> list[int]:
+    """Numbers of the rows of encoded batches."""
+    return [batch.names.ids["time"][place].as_py() for batch in batches for place in batch.names.places]
+
+
+def assert_same(found: Batch, expected: Batch) -> None:
+    for one, other in zip(
+        (*found.encoded.request, *found.encoded.item, *found.targets[:2]),
+        (*expected.encoded.request, *expected.encoded.item, *expected.targets[:2]),
+        strict=True,
+    ):
+        assert one.dtype == other.dtype
+        assert one.is_contiguous()
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
@@ -51,22 +72,24 @@ def test_rows_come_in_file_order(split: Any, rows: pa.Table, write: Write, confi
 @pytest.mark.parametrize("batch_size", [1, 64, 130, 131, 490, 5000])
 @pytest.mark.parametrize("shuffle_rows", [1, 100, 10_000])
 def test_every_row_once_per_epoch(
-    batch_size: int, shuffle_rows: int, rows: pa.Table, write: Write, settings: Settings
+    batch_size: int, shuffle_rows: int, rows: pa.Table, write: Write, settings: Settings, encoder: Encoder
 ) -> None:
     settings["training"]["shuffle_rows"] = shuffle_rows
     impressions = Impressions(write(rows), ExperimentConfig.model_validate(settings))
-    batches = list(impressions.batches("train", batch_size, seed=1))
+    batches = list(impressions.batches("train", encoder, batch_size, seed=1))
     sizes = [batch.num_rows for batch in batches]
     assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
     assert 0 < sizes[-1] <= batch_size
-    assert sorted(numbers(batches)) == list(range(490))
+    assert sorted(names(batches)) == list(range(490))
 
 
-def test_order_depends_on_the_seed_alone(rows: pa.Table, write: Write, config: ExperimentConfig) -> None:
+def test_order_depends_on_the_seed_alone(
+    rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
     path = write(rows)
-    first = numbers(Impressions(path, config).batches("train", 64, seed=1))
-    assert numbers(Impressions(path, config).batches("train", 64, seed=1)) == first
-    other = numbers(Impressions(path, config).batches("train", 64, seed=2))
+    first = names(Impressions(path, config).batches("train", encoder, 64, seed=1))
+    assert names(Impressions(path, config).batches("train", encoder, 64, seed=1)) == first
+    other = names(Impressions(path, config).batches("train", encoder, 64, seed=2))
     assert other != first
     assert sorted(other) == sorted(first)
     assert first != sorted(first)
@@ -74,21 +97,104 @@ def test_order_depends_on_the_seed_alone(rows: pa.Table, write: Write, config: E
 
 @pytest.mark.parametrize("row_group_size", [1, 50, 700])
 def test_rows_do_not_depend_on_row_groups(
-    row_group_size: int, rows: pa.Table, tmp_path: Path, config: ExperimentConfig
+    row_group_size: int, rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
 ) -> None:
-    path = tmp_path / "log.parquet"
-    pq.write_table(rows, path, row_group_size=row_group_size)
-    assert sorted(numbers(Impressions(path, config).batches("train", 64, seed=1))) == list(range(490))
+    batches = Impressions(write(rows, row_group_size), config).batches("train", encoder, 64, seed=1)
+    assert sorted(names(batches)) == list(range(490))
 
 
-def test_rows_keep_their_columns_together(rows: pa.Table, write: Write, config: ExperimentConfig) -> None:
-    table = pa.concat_tables(Impressions(write(rows), config).batches("train", 64, seed=3))
-    expected = rows.take(table["time"])
-    for name in table.column_names:
-        assert table[name].to_pylist() == expected[name].to_pylist(), name
+def test_batches_are_their_rows_encoded(
+    rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
+    for batch in Impressions(write(rows), config).batches("train", encoder, 64, seed=3):
+        assert_same(batch, encode_batch(encoder, rows.take(names([batch]))))
 
 
-def test_folder_of_files_and_partitions(rows: pa.Table, tmp_path: Path, config: ExperimentConfig) -> None:
+@pytest.mark.parametrize("start", [1, 2, 3, 7, 8])
+def test_reading_begins_at_any_step(
+    start: int, rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
+    path = write(rows)
+    everything = list(Impressions(path, config).batches("train", encoder, 64, seed=3))
+    assert len(everything) == 8
+    later = list(Impressions(path, config).batches("train", encoder, 64, seed=3, start=start))
+    assert len(later) == 8 - start
+    for batch, expected in zip(later, everything[start:], strict=True):
+        assert_same(batch, expected)
+
+
+def test_groups_before_the_start_and_of_other_splits_are_not_read(
+    rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impressions = Impressions(write(rows), config)
+    impressions.check()
+    read: list[int] = []
+    whole = ParquetLog.read
+
+    def record(log: ParquetLog, group: int, columns: tuple[str, ...], batch_size: int) -> Iterator[pa.RecordBatch]:
+        read.append(group)
+        return whole(log, group, columns, batch_size)
+
+    monkeypatch.setattr(ParquetLog, "read", record)
+    list(impressions.batches("train", encoder, 64, seed=3))
+    assert sorted(read) == list(range(6))
+    read.clear()
+    list(impressions.batches("train", encoder, 64, seed=3, start=6))
+    assert 0 < len(read) < 4
+    read.clear()
+    list(impressions.rows("test"))
+    assert read == [6, 7]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_processes_share_the_rows(
+    world: int, rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
+    path = write(rows)
+    shares = [
+        list(Impressions(path, config).batches("train", encoder, 29, seed=4, rank=rank, world=world))
+        for rank in range(world)
+    ]
+    assert sorted(names(batch for share in shares for batch in share)) == list(range(490))
+    assert len({len(share) for share in shares}) == 1
+
+
+def test_a_process_without_rows_gets_empty_batches(
+    rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
+    shares = [
+        list(Impressions(write(rows), config).batches("train", encoder, 1, seed=4, rank=rank, world=491))
+        for rank in (0, 490)
+    ]
+    assert [[batch.num_rows for batch in share] for share in shares] == [[0], [1]]
+    assert_same(shares[0][0], encode_batch(encoder, rows.slice(0, 0)))
+
+
+STRINGS: dict[str, tuple[pa.DataType, pa.DataType]] = {
+    "plain": (pa.string(), pa.list_(pa.string())),
+    "large": (pa.large_string(), pa.large_list(pa.large_string())),
+    "views": (pa.string_view(), pa.list_(pa.large_string())),
+    "codes": (pa.dictionary(pa.int8(), pa.string()), pa.list_(pa.string())),
+}
+
+
+@pytest.mark.parametrize("name", STRINGS)
+def test_strings_of_all_kinds_are_read_as_codes(
+    name: str, rows: pa.Table, write: Write, config: ExperimentConfig, encoder: Encoder
+) -> None:
+    text, texts = STRINGS[name]
+    city = rows["city"].dictionary_encode().cast(text) if name == "codes" else rows["city"].cast(text)
+    impressions = Impressions(write(replaced(replaced(rows, "city", city), "tags", rows["tags"].cast(texts))), config)
+    read = next(impressions.rows("train"))
+    assert pa.types.is_dictionary(read.column("city").type)
+    assert pa.types.is_dictionary(read.column("tags").type.value_type)
+    for batch in impressions.batches("train", encoder, 64, seed=3):
+        assert_same(batch, encode_batch(encoder, rows.take(names([batch]))))
+
+
+def test_folder_of_files_and_partitions(
+    rows: pa.Table, tmp_path: Path, config: ExperimentConfig, encoder: Encoder
+) -> None:
     for name in ("train", "valid", "test"):
         folder = tmp_path / "outer=1" / "log" / f"split={name}"  # a folder above the data is no partition
         folder.mkdir(parents=True)
@@ -96,7 +202,7 @@ def test_folder_of_files_and_partitions(rows: pa.Table, tmp_path: Path, config: 
         pq.write_table(part.slice(0, 40), folder / "a.parquet")
         pq.write_table(part.slice(40), folder / "b.parquet", row_group_size=30)
     impressions = Impressions(tmp_path / "outer=1" / "log", config)
-    assert sorted(numbers(impressions.batches("train", 64, seed=1))) == list(range(490))
+    assert sorted(names(impressions.batches("train", encoder, 64, seed=1))) == list(range(490))
     assert impressions.check()["test"]["rows"] == 105
 
 
@@ -126,7 +232,8 @@ def replaced(table: pa.Table, name: str, values: Any, row: int | None = None) ->
         new = table[name].to_pylist()
         new[row] = values
         values = new
-    return table.set_column(table.column_names.index(name), name, pa.array(values))
+    column = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 BAD_ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], list[str]]] = {

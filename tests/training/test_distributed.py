@@ -133,4 +133,5 @@ def test_a_whole_run_by_two_processes(
     assert Bundle.load(tmp_path / "run" / "bundle").verify_golden() <= 1e-6
     history = json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]["epochs"]
     for epoch, alone in zip(history, trained.history.epochs, strict=True):
-        assert epoch["losses"] == pytest.approx(alone.losses, rel=1e-3)
+        # Each process reads its own share: the same rows, in other batches
+        assert epoch["losses"] == pytest.approx(alone.losses, rel=0.1)

@@ -52,7 +52,7 @@ def dense_oracle(network: Network, batch: Batch) -> Tensor:
         own = name.removeprefix("architecture.")
         if not name.startswith("architecture.") or len(reached[own]) > 1:
             parameters.append(parameter.requires_grad_())
-    outputs = graph(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.rows.num_rows))
+    outputs = graph(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.num_rows))
     flat = []
     for task in network.config.data_schema.task_names:
         graph.zero_grad(set_to_none=True)

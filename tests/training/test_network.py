@@ -103,7 +103,7 @@ def test_scoring_graph_scores_the_same(of_each_model: dict[str, Any], encoder: E
     of_each_model["model"]["dropout"] = 0.5
     network = Network(ExperimentConfig.model_validate(of_each_model), encoder, CPU)
     steps(network, batch, 2)
-    scores = network.scoring_graph()(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.rows.num_rows))
+    scores = network.scoring_graph()(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.num_rows))
     for task, expected in network.predict(batch.encoded).items():
         torch.testing.assert_close(scores[task], expected, rtol=0, atol=1e-6)
 

@@ -66,7 +66,7 @@ class Stage:
             f"tables/{name}": parameter.requires_grad_() for name, parameter in self._tables(graph, before).items()
         }
         dense = {f"architecture/{name}": p for name, p in graph.architecture.named_parameters()}
-        outputs = graph(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.rows.num_rows))
+        outputs = graph(*batch.encoded.request, *batch.encoded.item, torch.arange(batch.num_rows))
         losses_T, _ = task_losses(outputs, *batch.targets[:2], self.kinds)
         loss = sum(weights[task] * loss for task, loss in zip(outputs, losses_T, strict=True))
         assert isinstance(loss, Tensor)

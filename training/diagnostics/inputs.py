@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ranker.encoding import Encoded, Encoder, SideTensors
 from ranker.representation import task_masks
-from training.batches import encode_batch
 from training.data import Impressions
 from training.diagnostics.covariance import CovarianceSimilarity, covariance_similarity
 from training.network import Network
@@ -40,8 +39,7 @@ def input_similarity(
     num_rows_T = np.zeros(len(tasks), np.int64)
     num_seen = 0
     same_TT = np.array([[one.features == other.features for other in schema.tasks] for one in schema.tasks])
-    for rows in impressions.batches("train", batch_size, seed):
-        batch = encode_batch(encoder, rows)
+    for batch in impressions.batches("train", encoder, batch_size, seed):
         x_BD = represent(network, batch.encoded).double().cpu().numpy()
         mask_BT = batch.targets.mask_BT.numpy()
         for place in range(len(tasks)):
@@ -50,7 +48,7 @@ def input_similarity(
             covariances_TDD[place] += own_ND.T @ own_ND
         num_rows_T += mask_BT.sum(axis=0)
         same_TT &= (mask_BT[:, :, None] == mask_BT[:, None, :]).all(axis=0)
-        num_seen += rows.num_rows
+        num_seen += batch.num_rows
         if num_seen >= _ROWS and num_rows_T.all():
             break
     return covariance_similarity(tasks, covariances_TDD, num_rows_T.tolist(), same_TT)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from training.batches import Batch, encode_batch
+from training.batches import Batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.diagnostics.affinity import Affinity, affinity
@@ -50,8 +50,8 @@ class WatchedTrainer(Trainer):
         num_steps = -(-num_train_rows // config.training.batch_size)
         self._gram_every = max(1, num_steps // GRAMS_PER_EPOCH)
         self._affinity_every = max(1, num_steps // AFFINITIES_PER_EPOCH) if affinities else 0
-        rows = next(iter(impressions.batches("valid", _HELD_OUT_ROWS, seed=config.training.seed)))
-        self._held_out = self._on_device(encode_batch(encoder, rows))
+        held_out = next(impressions.batches("valid", encoder, _HELD_OUT_ROWS, seed=config.training.seed))
+        self._held_out = self._on_device(held_out)
         self._can_judge = bool(self._held_out[1].mask_BT.any(dim=0).all())
         self._grams: dict[int, Tensor] = {}
         self._lookaheads: dict[int, tuple[Tensor, Tensor]] = {}

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from ranker.encoding import Encoder
-from training.batches import encode_batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.diagnostics.covariance import covariance_similarity
@@ -28,8 +27,7 @@ def test_rows_with_labels_as_the_network_represents_them(
 ) -> None:
     network = Network(experiment, fitted, torch.device("cpu"))
     found = input_similarity(network, fitted, impressions, seed=3, batch_size=101)
-    (table,) = impressions.batches("train", 490, seed=9)
-    batch = encode_batch(fitted, table)
+    (batch,) = impressions.batches("train", fitted, 490, seed=9)
     x_ND = represent(network, batch.encoded).detach().double().numpy()
     rows = [x_ND[mask] for mask in batch.targets.mask_BT.numpy().T]
     expected = covariance_similarity(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from training.batches import Batch, encode_batch
+from training.batches import Batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.diagnostics.lookahead import losses_after_each, restored
@@ -30,7 +30,7 @@ class Tried:
         config = ExperimentConfig.model_validate(content)
         self.trainer = Trainer(config, impressions, encoder, Progress(quiet=True))
         self.network, self.step = self.trainer.network, self.trainer.step
-        self.batch: Batch = encode_batch(encoder, next(iter(impressions.batches("train", 61, seed=2))))
+        self.batch: Batch = next(impressions.batches("train", encoder, 61, seed=2))
         self.held_out = (self.batch.encoded, self.batch.targets)
 
     def look(self) -> tuple[TaskGradients, Tensor, Tensor]:

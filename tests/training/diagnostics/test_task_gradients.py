@@ -7,7 +7,7 @@ import torch
 
 from ranker.encoding import Encoder
 from ranker.losses import Targets
-from training.batches import Batch, encode_batch
+from training.batches import Batch
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.diagnostics.task_gradients import task_gradients, task_losses, without_dropout
@@ -23,7 +23,7 @@ def network(experiment: ExperimentConfig, fitted: Encoder) -> Network:
 
 @pytest.fixture
 def batch(impressions: Impressions, fitted: Encoder) -> Batch:
-    return encode_batch(fitted, next(iter(impressions.batches("train", 53, seed=1))))
+    return next(impressions.batches("train", fitted, 53, seed=1))
 
 
 def test_experts_are_shared_and_gates_and_towers_are_not(network: Network, batch: Batch) -> None:
