@@ -65,11 +65,11 @@ class Bag(NamedTuple):
     def take(self, places: Places) -> Bag:
         """The rows at `places`, in that order."""
         if self.offsets is None:
-            return Bag(self.ids[places])
-        starts = self.offsets[places]
-        lengths = self.offsets[places + 1] - starts
+            return Bag(self.ids.take(places))
+        starts = self.offsets.take(places)
+        lengths = self.offsets.take(places + 1) - starts
         offsets = _offsets(lengths)
-        return Bag(self.ids[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
+        return Bag(self.ids.take(np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)), offsets)
 
     def lengths(self) -> Places:
         """Ids of each row."""
@@ -95,13 +95,17 @@ class SideColumns(NamedTuple):
 
     def take(self, places: Places) -> SideColumns:
         """The rows at `places`, in that order."""
-        return SideColumns(tuple(bag.take(places) for bag in self.bags), self.numeric_BN[places])
+        return SideColumns(tuple(bag.take(places) for bag in self.bags), self.numeric_BN.take(places, axis=0))
 
     def tensors(self) -> SideTensors:
         """The same rows as the model reads them."""
+        lengths_EB = np.ones((len(self.bags), len(self.numeric_BN)), np.int64)
+        for place, bag in enumerate(self.bags):
+            if bag.offsets is not None:
+                lengths_EB[place] = bag.lengths()
         return SideTensors(
             torch.from_numpy(np.concatenate([_NO_IDS, *(bag.ids for bag in self.bags)])),
-            torch.from_numpy(np.concatenate([_NO_IDS, *(bag.lengths() for bag in self.bags)])),
+            torch.from_numpy(lengths_EB.reshape(-1)),
             torch.from_numpy(self.numeric_BN),
         )
 

@@ -33,7 +33,7 @@ class RowNames(NamedTuple):
 
     def take(self, places: Places) -> RowNames:
         """The rows at `places`, in that order."""
-        return RowNames(self.ids, self.places[places])
+        return RowNames(self.ids, self.places.take(places))
 
     @classmethod
     def concat(cls, parts: Sequence[RowNames]) -> RowNames:
@@ -113,7 +113,10 @@ class EncodedRows:
     def take(self, places: Places) -> EncodedRows:
         """The rows at `places`, in that order."""
         return EncodedRows(
-            self.columns.take(places), self.labels_BT[places], self.mask_BT[places], self.names.take(places)
+            self.columns.take(places),
+            self.labels_BT.take(places, axis=0),
+            self.mask_BT.take(places, axis=0),
+            self.names.take(places),
         )
 
     @property
