@@ -26,6 +26,7 @@ class Epoch:
         valid: Validation metrics under flat names.
         rows_per_second: Training rows of all processes.
         seconds: Training and validation.
+        wait_share: Share of the training time that the steps of this process waited for data, 0 to 1.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Epoch:
     valid: dict[str, float]
     rows_per_second: float
     seconds: float
+    wait_share: float = 0.0
 
 
 @dataclass(slots=True)

@@ -226,6 +226,7 @@ class Trainer:
             valid=report.scalars(),
             rows_per_second=(num_train_rows - done * self._rows_per_step) / trained,
             seconds=time.perf_counter() - started,
+            wait_share=batches.seconds_waited / trained,
         )
         if self._writer is not None:
             for name, value in epoch.valid.items():

@@ -123,6 +123,7 @@ def test_history(trained: RunResult, config: ExperimentConfig) -> None:
         assert epoch.weights == dict.fromkeys(epoch.weights, 1.0)
         assert {"ctr/auc", "ctcvr/auc", "spend/mse"} <= set(epoch.valid)
         assert epoch.rows_per_second > 0
+        assert 0 < epoch.wait_share < 1
     assert trained.history.to_dict()["best_epoch"] == trained.history.best
 
 
