@@ -87,12 +87,16 @@ class Checkpoints:
                 (partial / _FACTS).write_text(json.dumps({**facts, "best_id": best_id}), encoding="utf-8")
                 hashes = {name: file_digest(partial / name) for name in (_STATE, _BEST, _FACTS)}
                 (partial / _MANIFEST).write_text(json.dumps(hashes, indent=2), encoding="utf-8")
-            for old in self._paths()[: -self.keep]:
-                remove_folder(old)
-        except OSError as error:
+            paths = self._paths()
+            place = paths.index(target)
+            # Those behind this one are damaged, or the run would have gone on from there.
+            for other in [*paths[: max(place + 1 - self.keep, 0)], *paths[place + 1 :]]:
+                remove_folder(other)
+        except (OSError, SafetensorError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise CheckpointError(
-                f"checkpoint '{target}' cannot be written: {error.strerror or error}; free some space there, or give "
-                "another folder, and run again: the run goes on from the checkpoint before"
+                f"checkpoint '{target}' cannot be written: {reason}; free some space there, or give another folder, "
+                "and run again: the run goes on from the checkpoint before"
             ) from error
         return target
 

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
-from pathlib import Path
 
 from feature_store import StoreError, parse_store
 from ranker.atomic import replace_file
 from ranker.errors import DataError, RankerError
-from ranker.registry import Registry
-from training.config import ExperimentConfig, dump_config
+from training.config import ExperimentConfig
 from training.distributed import process_group
-from training.errors import BadData, ConfigError, Interrupted, TrainingError
+from training.errors import BadData, ConfigError, Interrupted, NightlyError, TrainingError
+from training.nightly.begin import begin
 from training.nightly.first import first_process, on_first
 from training.nightly.lock import locked
 from training.nightly.log import NightLog
@@ -25,7 +24,6 @@ from training.nightly.record import RunRecord, past_runs
 from training.nightly.stages import STAGES
 from training.nightly.textfile import write_textfile
 from training.report import render
-from training.run import fingerprint
 from training.warm_start import BUNDLE
 
 LOCK = ".nightly.lock"
@@ -56,7 +54,7 @@ def nightly(
 
     Raises:
         AlreadyRunning: Another job uses the registry.
-        NightlyError: The registry or the runs' folder cannot be written.
+        NightlyError: The registry or the runs' folder cannot be read or written.
         ConfigError: The experiment names features to fill and no store is given, or the other way round.
         DataError: There are no data at all.
     """
@@ -64,7 +62,7 @@ def nightly(
     with process_group(), ExitStack() as locks:
         on_first(lambda: locks.enter_context(locked(paths.registry / LOCK, f"registry '{paths.registry}'")))
         on_first(lambda: locks.enter_context(locked(paths.runs / LOCK, f"folder '{paths.runs}'")))
-        folder, record = on_first(lambda: _begin(config, day, paths, force))
+        folder, record = on_first(lambda: begin(config, day, paths, force))
         night = Night(config, day, paths, folder, record, log, stop)
         if record.outcome is not None:
             log.say(f"the night of {day} is done: {record.outcome}; --force begins anew")
@@ -76,28 +74,6 @@ def nightly(
         return night.record
 
 
-def _begin(config: ExperimentConfig, day: date, paths: Paths, force: bool) -> tuple[Path, RunRecord]:
-    """The run to go on with, or a new one. Unfinished runs of another experiment or other data are left as they are."""
-    earlier = [run for run in past_runs(paths.runs) if run[1].date == day]
-    mark = fingerprint(config, paths.source(day, config.nightly))
-    if earlier:
-        folder, record = earlier[-1]
-        final = record.outcome is not None and record.outcome.final
-        if final and not force:
-            return folder, record
-        if not final and record.fingerprint == mark and not force:
-            record = record.model_copy(update={"attempts": record.attempts + 1, "outcome": None, "message": ""})
-            record.save(folder)
-            return folder, record
-    number = len(earlier) + 1
-    folder = paths.runs / (day.isoformat() if number == 1 else f"{day.isoformat()}-{number}")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    record = RunRecord.new(day, mark, number, current(Registry(paths.registry)))
-    record.save(folder)
-    return folder, record
-
-
 def _run(night: Night) -> None:
     """Run the stages that are left, and write down how it ended."""
     try:
@@ -106,7 +82,7 @@ def _run(night: Night) -> None:
         _end(night, Outcome.INTERRUPTED, f"{error}; run again, it goes on from there")
     except (BadData, DataError, ConfigError) as error:
         _end(night, Outcome.BAD_DATA, str(error))
-    except (TrainingError, RankerError, StoreError, OSError) as error:
+    except (TrainingError, RankerError, StoreError) as error:
         _end(night, Outcome.FAILED, str(error))
     except BaseException as error:
         _end(night, Outcome.FAILED, f"unexpected {type(error).__name__}: {error}")
@@ -128,15 +104,31 @@ def _stages(night: Night) -> None:
             raise Interrupted(f"stopped before stage '{name}'")
         if name == "publish" and on_first(lambda: _champion_changed(night)):
             night.log.warn("champion_changed", "another model went live meanwhile; the gate judges again")
+            _note(night, night.record.without("gate", "export"))
             remove(night.folder / BUNDLE)
-            night.record = night.record.without("gate", "export")
             continue
         started = time.monotonic()
         night.log.event("stage_started", f"stage {name}", stage=name)
-        summary = STAGES[name](night)
-        night.record = night.record.with_stage(name, time.monotonic() - started, summary)
-        if first_process():
-            night.record.save(night.folder)
+        try:
+            summary = STAGES[name](night)
+            _note(night, night.record.with_stage(name, time.monotonic() - started, summary))
+        except OSError as error:
+            raise NightlyError(_explain(night, name, error)) from error
+
+
+def _note(night: Night, record: RunRecord) -> None:
+    night.record = record
+    if first_process():
+        record.save(night.folder)
+
+
+def _explain(night: Night, stage: str, error: OSError) -> str:
+    """Where a stage could not read or write, and what to do; a full disk often does not say where it was met."""
+    where = error.filename or (night.paths.registry if stage == "publish" else night.folder)
+    return (
+        f"stage '{stage}' failed at '{where}': {error.strerror or error}; mend that and run again, the night goes on "
+        "with this stage"
+    )
 
 
 def _champion_changed(night: Night) -> bool:
@@ -153,9 +145,24 @@ def _end(night: Night, outcome: Outcome, message: str) -> None:
         return
     tell = night.log.event if outcome.final else night.log.error
     tell("ended", f"{outcome.replace('_', ' ')}: {message}", outcome=outcome, exit_code=outcome.exit_code)
+    for write in (_write_record, _write_report, _write_metrics):
+        try:
+            write(night)
+        except OSError as error:  # changes nothing about the outcome: a second run ends the same way
+            where = error.filename or night.folder
+            night.log.error("not_written", f"'{where}' cannot be written: {error.strerror}; mend that and run again")
+
+
+def _write_record(night: Night) -> None:
     night.record.save(night.folder)
+
+
+def _write_report(night: Night) -> None:
     earlier = [folder for folder, record in past_runs(night.paths.runs) if record.date < night.day]
     replace_file(night.folder / REPORT, render(night.folder, earlier[-1] if earlier else None).encode())
+
+
+def _write_metrics(night: Night) -> None:
     if night.paths.metrics is not None:
         write_textfile(night.paths.metrics, night.record, night.folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,8 @@ class NightLog(Progress):
             always: Fields of every line, like the date.
         """
         self._path, self._always = folder / LOG, always
+        if not _ends_with_a_line(self._path):  # the disk was full, or the power went
+            self._append("\n")
 
     def say(self, text: str) -> None:
         """One line about the work in hand."""
@@ -82,9 +85,29 @@ class NightLog(Progress):
         if self.quiet:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "level": level, "event": name, **self._always, **fields})
+        line = json.dumps({"time": now, "level": level, "event": name, **self._always, **fields}) + "\n"
         if self.as_json:
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(line)
         if self._path is not None:
+            self._append(line)
+
+    def _append(self, text: str) -> None:
+        """Write to the file; one that cannot be written is given up and said so, the night goes on."""
+        assert self._path is not None
+        try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(text)
+        except OSError as error:
+            path, self._path = self._path, None
+            self.warn("log_unwritable", f"'{path}' cannot be written: {error.strerror}; no more lines go there")
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
+    except OSError:
+        return True

@@ -19,7 +19,7 @@ from ranker.registry import Registry
 from training.checkpoint import Checkpoints
 from training.config import ExperimentConfig
 from training.data import Impressions
-from training.errors import NightlyError
+from training.errors import ConfigError, NightlyError
 from training.flat_state import part
 from training.nightly.first import first_process
 from training.nightly.log import NightLog
@@ -90,9 +90,12 @@ class Night:
         """What training goes on from: the state of the run that made the live bundle, or else its weights."""
         if not self._config.nightly.warm_start or self.champion is None:
             return None
-        for folder, record in reversed(past_runs(self.paths.runs)):
+        for folder, record in past_runs(self.paths.runs):
             if record.version == self.record.champion and (folder / TRAINED).is_dir():
-                return TrainedState.of_run(folder, self.champion.encoder)
+                try:
+                    return TrainedState.of_run(folder, self.champion.encoder)
+                except ConfigError as error:
+                    self.log.warn("state_unreadable", f"{error}; the weights in the live bundle are taken")
         return TrainedState.of_bundle(self.champion)
 
     @cached_property
@@ -102,7 +105,11 @@ class Night:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """Of this night; trained already if the run's folder holds its result."""
+        """Of this night; trained already if stage `train` is done.
+
+        Raises:
+            NightlyError: What that stage left is damaged or gone.
+        """
         trainer = Trainer(
             self.config,
             self.impressions,
@@ -112,7 +119,11 @@ class Night:
             checkpoints=Checkpoints(self.folder / CHECKPOINTS, self.config.training.checkpoints.keep),
             stop=self.stop,
         )
-        if (trained := Checkpoints(self.folder / TRAINED).latest()) is not None:
+        if self.record.done("train"):
+            if (trained := Checkpoints(self.folder / TRAINED).latest()) is None:
+                raise NightlyError(
+                    f"'{self.folder / TRAINED}' is damaged or gone; run again with --force, which begins anew"
+                )
             trainer.network.load_state(part("network", trained.state))
         return trainer
 

@@ -39,6 +39,7 @@ class RunRecord(FrozenConfig):
 
     Attributes:
         date: Last day of the data.
+        number: Of the runs for that day, from 1.
         version: Name of the bundle that it makes.
         fingerprint: Of the experiment and of the data's files; another one means that the night begins anew.
         started_at: When the first attempt began.
@@ -46,11 +47,13 @@ class RunRecord(FrozenConfig):
         champion: What was live when the night began; None: nothing.
         stages: Those that are done, in order.
         outcome: How the last attempt ended; None while it runs, or if it was killed.
+        ended_at: When it did.
         message: Why.
     """
 
     format: Literal[1] = 1
     date: dt.date
+    number: int = Field(1, ge=1)
     version: str
     fingerprint: str
     started_at: AwareDatetime
@@ -58,6 +61,7 @@ class RunRecord(FrozenConfig):
     champion: str | None = None
     stages: tuple[StageRecord, ...] = ()
     outcome: Outcome | None = None
+    ended_at: AwareDatetime | None = None
     message: str = ""
 
     @classmethod
@@ -72,7 +76,12 @@ class RunRecord(FrozenConfig):
         """
         version = f"{day:%Y%m%d}-{number}-{fingerprint[:6]}"
         return cls(
-            date=day, version=version, fingerprint=fingerprint, started_at=dt.datetime.now(dt.UTC), champion=champion
+            date=day,
+            number=number,
+            version=version,
+            fingerprint=fingerprint,
+            started_at=dt.datetime.now(dt.UTC),
+            champion=champion,
         )
 
     @classmethod
@@ -108,19 +117,36 @@ class RunRecord(FrozenConfig):
         """With these stages to be done again."""
         return self.model_copy(update={"stages": tuple(stage for stage in self.stages if stage.name not in names)})
 
-    def ended(self, outcome: Outcome | None, message: str) -> Self:
-        """With how it ended; None: it goes on."""
-        return self.model_copy(update={"outcome": outcome, "message": message})
+    def again(self) -> Self:
+        """With one more attempt, which goes on with the stages that are left."""
+        return self.model_copy(update={"attempts": self.attempts + 1, "outcome": None, "ended_at": None, "message": ""})
+
+    def ended(self, outcome: Outcome, message: str) -> Self:
+        """With how it ended."""
+        return self.model_copy(update={"outcome": outcome, "ended_at": dt.datetime.now(dt.UTC), "message": message})
 
 
 def past_runs(runs: Path) -> list[tuple[Path, RunRecord]]:
-    """Every run that has a readable record, oldest first by date and start."""
+    """Every run that has a readable record, oldest first by date and number: clocks may have been set meanwhile."""
     found = []
-    for path in sorted(runs.glob(f"*/{RECORD}")):
+    for path in runs.glob(f"*/{RECORD}"):
+        if path.parent.name.startswith("."):  # not ready, or what a killed job left
+            continue
         try:
             record = RunRecord.load(path.parent)
         except NightlyError:
             continue
         if record is not None:
             found.append((path.parent, record))
-    return sorted(found, key=lambda run: (run[1].date, run[1].started_at))
+    return sorted(found, key=lambda run: (run[1].date, run[1].number))
+
+
+def runs_of(runs: Path, day: dt.date) -> list[tuple[Path, RunRecord]]:
+    """The runs of one day, oldest first.
+
+    Raises:
+        NightlyError: A record is damaged: nobody can tell what that run has done.
+    """
+    folders = [runs / day.isoformat(), *runs.glob(f"{day.isoformat()}-*")]
+    found = [(folder, record) for folder in folders if (record := RunRecord.load(folder)) is not None]
+    return sorted(found, key=lambda run: run[1].number)

@@ -22,12 +22,8 @@ def write_textfile(path: Path, record: RunRecord, folder: Path) -> None:
     """
     registry = CollectorRegistry()
     _gauge(registry, "date_seconds", "Last day of the data, as midnight UTC.", _midnight(record))
-    _gauge(
-        registry,
-        "ended_seconds",
-        "When the night ended.",
-        max((s.finished_at.timestamp() for s in record.stages), default=0),
-    )
+    if record.ended_at is not None:
+        _gauge(registry, "ended_seconds", "When the night ended.", record.ended_at.timestamp())
     _gauge(registry, "attempts", "How often the job was started for this night.", record.attempts)
     outcomes = Gauge("ranker_nightly_outcome", "1 for how the night ended.", ["outcome"], registry=registry)
     for outcome in Outcome:
