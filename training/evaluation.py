@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from rich.table import Table
 
 from ranker.schema import Schema
@@ -70,6 +71,17 @@ class EvaluationReport:
             "outputs": {report.output: asdict(report) for report in self.outputs},
             "fused": {report.output: asdict(report) for report in self.fused},
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave.
+
+        Raises:
+            ValidationError: It is something else; names the field.
+        """
+        return TypeAdapter(cls).validate_python(
+            {**content, **{part: tuple(content[part].values()) for part in ("outputs", "fused")}}
+        )
 
     def scalars(self) -> dict[str, float]:
         """Every defined number under a flat name, as `ctr/auc` or `fused.ctr/ndcg@10`: for curves, early stopping."""

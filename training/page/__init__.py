@@ -10,7 +10,7 @@ The look that all pages share: a template to begin from, plots as inline SVG in 
 from training.page.lines import end_labels, running_mean
 from training.page.template import page_template
 from training.page.theme import inline_svg, styled, task_colour
-from training.page.wording import decimals, duration, listed, percent, plural, signed
+from training.page.wording import capitalised, decimals, duration, listed, percent, plural, signed
 
 __all__ = [
     # the page
@@ -22,6 +22,7 @@ __all__ = [
     "end_labels",
     "running_mean",
     # its words
+    "capitalised",
     "decimals",
     "duration",
     "listed",

@@ -51,13 +51,25 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def capitalised(text: str) -> str:
+    """With a capital first letter, and all others as they are.
+
+    Example:
+        >>> capitalised("the AUC of ctr")
+        'The AUC of ctr'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def duration(seconds: float) -> str:
     """In the unit that suits.
 
     Example:
-        >>> duration(0.312), duration(75), duration(754), duration(9000)
-        ('0.3 s', '75 s', '13 min', '2.5 h')
+        >>> duration(0.002), duration(0.312), duration(75), duration(754), duration(9000)
+        ('< 0.1 s', '0.3 s', '75 s', '13 min', '2.5 h')
     """
+    if seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
