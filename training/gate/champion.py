@@ -142,7 +142,7 @@ def _with_columns_of(bundle: Bundle, config: ExperimentConfig, impressions: Impr
     # Of this schema only its columns are used: features of one name may well be two.
     schema = config.data_schema.model_copy(update={"features": features})
     try:
-        return Impressions(impressions.path, config.model_copy(update={"data_schema": schema}))
+        return Impressions(impressions.source, config.model_copy(update={"data_schema": schema}))
     except DataError as exc:
-        Impressions(impressions.path, config)  # raises if it is the data that are at fault, not the champion's wishes
+        Impressions(impressions.source, config)  # raises if it is the data that are at fault, not the champion's wishes
         raise Incomparable(f"it reads columns that these data do not have: {exc}") from exc

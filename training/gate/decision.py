@@ -29,9 +29,9 @@ class Comparison(FrozenConfig):
     interval: Interval = Field(description="Of the difference; those of the whole gate hold at once.")
     allowed: float = Field(ge=0, description="Allowed loss, in the unit of the difference.")
     verdict: Verdict = Field(
-        description="better: certainly; not_worse: certainly within the allowed loss; tolerated: certainly worse, by "
-        "no more than allowed; unclear: nothing is certain; worse: certainly, and by more than allowed; too_good: no "
-        "honest model gains that much."
+        description="better: certainly; not_worse: certainly not by more than allowed; tolerated: the same, and "
+        "certainly worse; unclear: it may be worse by more than allowed; worse: it certainly is; too_good: no honest "
+        "model gains that much."
     )
 
 

@@ -1,4 +1,4 @@
-"""The gate: refuse what is certainly worse by more than is allowed, beyond a floor, or too good to be true."""
+"""The gate: refuse what is certainly worse by more than allowed, certainly beyond a floor, or too good to be true."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def judge(
 ) -> Decision:
     """Decide whether a challenger may replace the champion, from what both say of the same rows.
 
-    A metric refuses the challenger if it is certainly worse, its interval lying below 0, and worse by more than its
-    allowed loss. The intervals of the gate hold all at once with `config.confidence`: however many tasks and metrics
-    there are, of models that are equal on all users at most (1 - confidence) / 2 are refused for being worse. Floors
-    are broken by intervals that lie beyond them, in the same family. With `config.strict` it is the challenger that has
-    to show that every metric is within its limits.
+    A metric refuses the challenger if it is certainly worse by more than its allowed loss: its whole interval lies
+    below minus that loss. The intervals of the gate hold all at once with `config.confidence`, so that a challenger
+    whose losses are all within the allowed ones is refused by chance in at most 1 - confidence of the nights, however
+    many tasks and metrics there are. Floors are broken by intervals that lie beyond them, in the same family. With
+    `config.strict` it is the challenger that has to show that every metric is within its limits.
 
     Args:
         schema: Names the outputs, their labels and sample spaces.

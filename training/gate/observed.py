@@ -40,7 +40,7 @@ class Clusters:
         ids_N, unit = (rows.user_ids, "users") if rows.user_ids is not None else (rows.request_ids, "requests")
         if ids_N is None:
             return cls("rows", np.arange(num_rows), num_rows)
-        codes_N, count = group_codes(ids_N, num_rows)
+        codes_N, count = group_codes(ids_N, num_rows, ordered=True)
         alone_N = codes_N < 0
         codes_N[alone_N] = count + np.arange(alone_N.sum())
         return cls("users" if unit == "users" else "requests", codes_N, count + int(alone_N.sum()))

@@ -27,7 +27,7 @@ def compare(
     share = config.allowed(output, metric)
     assert share is not None  # asked before
     allowed = share * {"log_loss": champion, "rmse": champion, "ece": match.seen.rate}.get(metric, 1.0)
-    verdict = _verdict(gain, interval, allowed)
+    verdict = _verdict(interval, allowed)
     believable = config.max_gain is None or metric != "auc" or gain <= config.max_gain * (1 - champion)
     return Comparison(
         output=output,
@@ -62,12 +62,12 @@ def check(match: Match, floor: Floor, value: float, interval: Interval) -> Floor
     )
 
 
-def _verdict(gain: float, interval: Interval, allowed: float) -> Verdict:
+def _verdict(interval: Interval, allowed: float) -> Verdict:
     low, high = interval
-    if high < 0 and gain < -allowed - _ROUNDING:
+    if high < -allowed - _ROUNDING:
         return "worse"
     if low > 0:
         return "better"
-    if low >= -allowed - _ROUNDING:
-        return "not_worse"
-    return "tolerated" if high < 0 else "unclear"
+    if low < -allowed - _ROUNDING:
+        return "unclear"
+    return "tolerated" if high < 0 else "not_worse"

@@ -44,15 +44,20 @@ def paired_binary(predictions: NDArray[Any], labels: NDArray[Any]) -> tuple[Floa
     return predictions, labels == 1
 
 
-def group_codes(groups: NDArray[Any], num_rows: int) -> tuple[Ints, int]:
+def group_codes(groups: NDArray[Any], num_rows: int, *, ordered: bool = False) -> tuple[Ints, int]:
     """Groups as 0..n-1 in order of first appearance, -1 where null; and how many there are.
+
+    Args:
+        groups: One per row, of any type that can be compared.
+        num_rows: How many there have to be.
+        ordered: Number them in their own order instead, so that the numbers do not depend on the order of the rows.
 
     Raises:
         ValueError: Not one group per row.
     """
     if len(groups) != num_rows:
         raise ValueError(f"`groups` must have one value per row ({num_rows}), got {len(groups)}")
-    codes, values = pd.factorize(np.asarray(groups))
+    codes, values = pd.factorize(np.asarray(groups), sort=ordered)
     return codes.astype(np.int64), len(values)
 
 
