@@ -43,7 +43,8 @@ _VOCABULARIES = "vocabularies"
 class Encoder:
     """Raw columns to id and value tensors, as learnt from training rows.
 
-    Row 0 of every table is for missing values, row 1 for values never seen (often enough) in training.
+    Row 0 of every table is for missing values, row 1 for values never seen (often enough) in training; a vocabulary may
+    have overflow rows for these instead, which follow.
 
     Example:
         >>> schema = Schema.model_validate({
@@ -78,7 +79,10 @@ class Encoder:
         for batch in batches:
             seen.add(batch)
         seen.refuse_null_columns()
-        vocabularies = {table: VocabularyMap(counts.vocabulary(spec)) for table, (spec, counts) in seen.counts.items()}
+        vocabularies = {
+            table: VocabularyMap(counts.vocabulary(spec), spec.overflow_buckets or 0)
+            for table, (spec, counts) in seen.counts.items()
+        }
         return cls(schema, vocabularies, {name: stats.build() for name, stats in seen.stats.items()})
 
     def extend(self, batches: Iterable[Columns]) -> Encoder:
@@ -153,7 +157,8 @@ class Encoder:
         """
         try:
             numeric_maps = _NUMERIC_MAPS.validate_json((folder / _NUMERIC_FILE).read_bytes())
-            vocabularies = {table: _read_vocabulary(folder, table) for table in _vocabulary_tables(schema)}
+            specs = {table: spec for table, spec in table_encodings(schema).items() if isinstance(spec, Vocabulary)}
+            vocabularies = {table: _read_vocabulary(folder, table, spec) for table, spec in specs.items()}
         except (OSError, pa.ArrowException, KeyError, ValueError) as exc:
             raise DataError(f"encoder in '{folder}' cannot be read: {exc}; restore it from a published bundle") from exc
         if wrong := numeric_maps.keys() ^ {f.name for f in schema.features if isinstance(f, NumericFeature)}:
@@ -200,13 +205,13 @@ class Encoder:
 _NUMERIC_MAPS = TypeAdapter(dict[str, NumericMap])
 
 
-def _read_vocabulary(folder: Path, table: str) -> VocabularyMap:
+def _read_vocabulary(folder: Path, table: str, spec: Vocabulary) -> VocabularyMap:
     # ParquetFile, since read_table would take "key=value" folders above the file for columns
     with pq.ParquetFile(folder / _VOCABULARIES / f"{table}.parquet") as file:
         values = file.read().column("value").combine_chunks()
     if values.type != pa.string() or values.null_count:
         raise ValueError(f"vocabulary '{table}' must hold strings without null, got {values.type}")
-    return VocabularyMap(values)
+    return VocabularyMap(values, spec.overflow_buckets or 0)
 
 
 def num_numeric_inputs(schema: Schema, side: ModelSide) -> int:
@@ -233,10 +238,6 @@ def _side_by_side(
     for place, values in enumerate(inputs):
         result[:, place] = values
     return result
-
-
-def _vocabulary_tables(schema: Schema) -> list[str]:
-    return [table for table, spec in table_encodings(schema).items() if isinstance(spec, Vocabulary)]
 
 
 def _hash_maps(schema: Schema) -> dict[str, IdMap]:

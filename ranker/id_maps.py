@@ -49,33 +49,39 @@ class HashMap:
 
 
 class VocabularyMap:
-    """A value's row is its place in the vocabulary; values outside it share the unknown row.
+    """A value's row is its place in the vocabulary; values outside it share the unknown row or overflow rows.
 
-    Held as sorted 64-bit hashes, 16 bytes a value: a million values need a sixth of what an index of strings does.
-    An unknown value is taken for one of a million known ones with a chance of 5e-14.
+    Overflow rows lie between the reserved ones and those of the vocabulary, so that values can be appended without
+    moving any row. Held as sorted 64-bit hashes, 16 bytes a value: a million values need a sixth of what an index of
+    strings does. An unknown value is taken for one of a million known ones with a chance of 5e-14.
 
     Args:
         values: Distinct strings, none null, in row order.
+        num_overflow: Rows that values outside share by their hash; 0: they share the unknown row.
     """
 
-    def __init__(self, values: pa.Array) -> None:
-        self.values = values
+    def __init__(self, values: pa.Array, num_overflow: int = 0) -> None:
+        self.values, self.num_overflow = values, num_overflow
         hashes = text_hash(values.to_numpy(zero_copy_only=False))
         order = np.argsort(hashes, kind="stable")
         # The entry behind the last spares every lookup a bounds check
         self._hashes = np.append(hashes[order], np.uint64(_NO_HASH))
-        self._rows = np.append(order + NUM_RESERVED, UNKNOWN_ID)
+        self._rows = np.append(order + NUM_RESERVED + num_overflow, UNKNOWN_ID)
 
     @property
     def num_rows(self) -> int:
         """Rows of the table; see `IdMap`."""
-        return len(self.values) + NUM_RESERVED
+        return len(self.values) + NUM_RESERVED + self.num_overflow
 
     def rows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
         """Row of each value; see `IdMap`."""
         hashes = text_hash(values)
         places = np.searchsorted(self._hashes, hashes)
-        return np.where(self._hashes[places] == hashes, self._rows[places], UNKNOWN_ID)
+        return np.where(self._hashes[places] == hashes, self._rows[places], self._outside(hashes))
+
+    def knows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+        """Which of the values have a row of their own."""
+        return self.rows(values) >= NUM_RESERVED + self.num_overflow
 
     def extended(self, values: pa.Array, max_size: int | None = None) -> VocabularyMap:
         """The same rows, and new ones behind them for those of `values` that have none yet.
@@ -84,9 +90,9 @@ class VocabularyMap:
             values: Distinct strings, the most wanted first.
             max_size: Most values that the result may hold; what is here already always stays.
         """
-        fresh = values.filter(pa.array(self.rows(values.to_numpy(zero_copy_only=False)) == UNKNOWN_ID))
+        fresh = values.filter(pa.array(~self.knows(values.to_numpy(zero_copy_only=False))))
         room = len(fresh) if max_size is None else max(max_size - len(self.values), 0)
-        return VocabularyMap(pa.concat_arrays([self.values, fresh.slice(0, room)]))
+        return VocabularyMap(pa.concat_arrays([self.values, fresh.slice(0, room)]), self.num_overflow)
 
     def digest(self) -> str:
         """Hash of the values and their order."""
@@ -96,6 +102,12 @@ class VocabularyMap:
         return hashlib.sha256(
             lengths.tobytes() + (data.to_pybytes()[: int(lengths.sum())] if data else b"")
         ).hexdigest()
+
+    def _outside(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Rows of values that the vocabulary does not have."""
+        if not self.num_overflow:
+            return np.full(len(hashes), UNKNOWN_ID)
+        return (hashes % np.uint64(self.num_overflow)).astype(np.int64) + NUM_RESERVED
 
 
 class ValueCounts:

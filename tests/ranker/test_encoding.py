@@ -317,6 +317,33 @@ def test_extension_honours_min_count_and_max_size() -> None:
     assert wider.vocabularies["c"].values.to_pylist() == ["a", "b", "q"]
 
 
+def test_rare_and_new_values_share_overflow_rows_until_they_have_their_own(tmp_path: Path) -> None:
+    encoding = {"kind": "vocabulary", "min_count": 2, "max_size": 4, "overflow": "hash", "overflow_buckets": 3}
+    schema = Schema.model_validate(
+        {
+            "features": [{"name": "c", "side": "item", "kind": "categorical", "encoding": encoding}],
+            "tasks": [{"name": "ctr", "label": "click"}],
+        }
+    )
+    first = Encoder.fit(schema, [{"c": ["a", "b", "a", "rare", "b", "a"]}])
+    asked = {"c": ["a", "b", "rare", "new", None]}
+
+    def ids(encoder: Encoder) -> list[int]:
+        found: list[int] = encoder.encode_side(asked, "item").ids.tolist()
+        return found
+
+    assert first.num_embeddings == {"c": 2 + 3 + 2}
+    a, b, rare, new, missing = ids(first)
+    assert (a, b, missing) == (5, 6, MISSING_ID)
+    assert {rare, new} <= {2, 3, 4}
+    second = first.extend([{"c": ["new", "new", "rare"]}])
+    assert ids(second) == [a, b, rare, 7, missing]
+    second.save(tmp_path / "encoder")
+    again = Encoder.load(tmp_path / "encoder", schema)
+    assert ids(again) == ids(second)
+    assert again.fingerprint == second.fingerprint != first.fingerprint
+
+
 # ---------------------------------------------------------------------------------- save, load and fingerprint
 
 

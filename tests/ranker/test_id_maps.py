@@ -102,6 +102,43 @@ def test_extension_appends_and_keeps_every_row(known: list[str], new: list[str],
     assert after.rows(objects(*known)).tolist() == before.rows(objects(*known)).tolist()
 
 
+@given(st.lists(WORDS, unique=True), st.lists(WORDS), st.integers(1, 9))
+def test_values_without_a_row_share_overflow_rows(known: list[str], asked: list[str], num_overflow: int) -> None:
+    id_map = VocabularyMap(strings(*known), num_overflow)
+    rows = id_map.rows(objects(*asked)).tolist()
+    first = NUM_RESERVED + num_overflow
+    assert id_map.num_rows == first + len(known)
+    for value, row in zip(asked, rows, strict=True):
+        if value in known:
+            assert row == first + known.index(value)
+        else:
+            assert NUM_RESERVED <= row < first
+            assert row == HashMap(num_overflow).rows(objects(value))[0]
+    assert id_map.knows(objects(*asked)).tolist() == [value in known for value in asked]
+
+
+@given(st.lists(WORDS, unique=True), st.lists(WORDS, unique=True), st.lists(WORDS), st.integers(0, 5))
+def test_extension_moves_no_row_beside_those_of_new_values(
+    known: list[str], new: list[str], asked: list[str], num_overflow: int
+) -> None:
+    before = VocabularyMap(strings(*known), num_overflow)
+    after = before.extended(strings(*new), max_size=7)
+    own = after.rows(objects(*after.values.to_pylist())).tolist()
+    assert own == list(range(NUM_RESERVED + num_overflow, after.num_rows))
+    assert after.num_overflow == num_overflow
+    appended = set(after.values.to_pylist()) - set(known)
+    for value, earlier, now in zip(asked, before.rows(objects(*asked)), after.rows(objects(*asked)), strict=True):
+        assert (now >= before.num_rows) if value in appended else (now == earlier)
+
+
+def test_overflow_spreads_evenly() -> None:
+    id_map = VocabularyMap(strings("a", "b"), num_overflow=10)
+    counts = np.bincount(id_map.rows(objects(*map(str, range(20_000)))), minlength=14)
+    assert counts[[0, 1, 12, 13]].sum() == 0
+    assert counts[2:12].min() > 1800
+    assert counts[2:12].max() < 2200
+
+
 @given(st.lists(WORDS, unique=True), st.lists(WORDS, unique=True))
 def test_digest_tells_vocabularies_apart(one: list[str], other: list[str]) -> None:
     same = VocabularyMap(strings(*one)).digest() == VocabularyMap(strings(*other)).digest()

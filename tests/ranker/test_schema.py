@@ -100,6 +100,38 @@ def test_json_round_trip_keeps_the_schema_and_its_fingerprint(config: Config) ->
     assert re.fullmatch("[0-9a-f]{16}", schema.fingerprint)
 
 
+def test_a_schema_without_newer_options_keeps_its_fingerprint() -> None:
+    """Bundles carry it: another fingerprint for the same meaning would make every one of them unreadable."""
+    encoding: Config = {"kind": "vocabulary", "min_count": 3}
+    content: Config = {
+        "features": [
+            {"name": "brand", "side": "item", "kind": "categorical", "encoding": encoding},
+            {"name": "age", "side": "user", "kind": "numeric"},
+        ],
+        "tasks": [{"name": "ctr", "label": "click"}],
+    }
+    assert Schema.model_validate(content).fingerprint == "a82cfd2160f0d80e"
+    encoding.update(overflow="hash", overflow_buckets=7)
+    hashed = Schema.model_validate(content)
+    assert hashed.fingerprint != "a82cfd2160f0d80e"
+    assert Schema.model_validate_json(hashed.model_dump_json()) == hashed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overflow": "hash"}, "`overflow: hash` needs `overflow_buckets`"),
+        ({"overflow_buckets": 5}, "`overflow_buckets` needs `overflow: hash`"),
+        ({"overflow": "hash", "overflow_buckets": 0}, "greater than or equal to 1"),
+        ({"overflow": "hash", "overflow_buckets": 2**30 + 1}, "less than or equal to 1073741824"),
+        ({"overflow": "drop"}, "'unknown' or 'hash'"),
+    ],
+)
+def test_overflow_rows_and_their_number_go_together(options: Config, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Vocabulary.model_validate(options)
+
+
 def test_a_changed_copy_has_its_own_derived_values(config: Config) -> None:
     schema = Schema.model_validate(config)
     before = schema.fingerprint, schema.task_names
