@@ -40,11 +40,9 @@ def main() -> None:
     step(2, "Check that the experiment's YAML and the data fit each other, before anything expensive.")
     command("ranker-train", "check", CONFIG, "--data", log / "impressions")
 
-    step(3, "Train one network for both tasks, judge it on the last day, and publish it as a verified bundle.")
-    command(
-        "ranker-train", "train", CONFIG, "--data", log / "impressions", "--out", folder / "run", "--registry", registry
-    )
-    tell_reached(folder)
+    days = [folder.name.partition("=")[2] for folder in sorted((log / "impressions").iterdir())]
+    step(3, "Run the job that cron runs every night: check the data, train one network for both tasks, judge, publish.")
+    night(folder, days[-2])
 
     step(4, "Put the features of users and items into the store that the server reads: embedded LMDB files.")
     for view in ("user", "item"):
@@ -72,6 +70,10 @@ def main() -> None:
         after = client.call("POST", "/rank", request)
         show(after)
         compare(before, after)
+        step(7, "A day later the job goes on from the live model, and replaces it only if the new one is no worse.")
+        night(folder, days[-1])
+        tell_reached(folder, days[-1])
+        show(swapped(client, request, after["model_version"]))
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is under {folder}/; start the server again with")
     say(f"  RANKER_ADMIN_TOKEN=secret make serve ARGS='--registry {registry} --store {store}'")
     say("Your own data: write a YAML like configs/demo.yaml, and follow the five-minute tour in README.md.")
@@ -96,13 +98,31 @@ def command(program: str, *arguments: object) -> None:
     )
 
 
-def tell_reached(folder: Path) -> None:
+def night(folder: Path, day: str) -> None:
+    """One night; the server takes over what it publishes without a restart."""
+    data, registry, runs = folder / "log" / "impressions", folder / "registry", folder / "runs"
+    options = ("--data", data, "--registry", registry, "--runs", runs, "--date", day)
+    command("ranker-train", "nightly", "--config", CONFIG, *options)
+
+
+def tell_reached(folder: Path, day: str) -> None:
     """How much of the best possible AUC the model reaches."""
     best = json.loads((folder / "log" / "truth.json").read_text())["splits"]["test"]["best_auc"]
-    found = json.loads((folder / "run" / "metrics.json").read_text())["test"]["outputs"]
+    found = json.loads((folder / "runs" / day / "metrics.json").read_text())["test"]["outputs"]
     for output, most in best.items():
         auc = found[output]["auc"]
         say(f"   {output}: AUC {auc:.4f}, which is {auc / most:.1%} of the best that any model can reach ({most:.4f})")
+    say(f"   the report of the night: {folder / 'runs' / day / 'report.html'}")
+
+
+def swapped(client: Client, request: dict[str, Any], old: str, patience_seconds: float = 30.0) -> dict[str, Any]:
+    """The answer to the same request once the server has taken over another model."""
+    deadline = time.monotonic() + patience_seconds
+    while (answer := client.call("POST", "/rank", request))["model_version"] == old:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the server still ranks by {old} after {patience_seconds:.0f} s; see its log")
+        time.sleep(0.2)
+    return answer
 
 
 def a_request(log: Path) -> dict[str, Any]:

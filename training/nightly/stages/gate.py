@@ -37,4 +37,5 @@ def _tell(night: Night, decision: Decision, champion: str | None) -> None:
         night.log.warn("gate_warning", warning)
     against = f"against {champion}" if champion else "with no live model to compare with"
     verdict = "passed" if decision.passed else "refused"
-    night.log.event("gate", f"gate: {verdict} {against}. {' '.join(decision.reasons)}", passed=decision.passed)
+    sentence = " ".join([f"gate: {verdict} {against}.", *decision.reasons])
+    night.log.event("gate", sentence, passed=decision.passed)
