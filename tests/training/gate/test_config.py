@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from ranker.errors import SchemaError
@@ -13,7 +15,7 @@ from training.errors import ConfigError
 from training.gate import Floor, GateConfig, Limits
 from training.gate.config import ALLOWED_LOSS, METRICS
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "gate.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_nearest_limit_counts() -> None:
@@ -55,7 +57,7 @@ def test_mistakes_are_refused(content: dict[str, object], message: str) -> None:
         GateConfig.model_validate(content)
 
 
-def test_limits_of_unknown_outputs_are_refused(tmp_path: Path) -> None:
+def test_limits_of_unknown_outputs_are_refused() -> None:
     schema = {
         "features": [{"name": "age", "side": "user", "kind": "numeric"}],
         "tasks": [{"name": "ctr", "label": "click"}],
@@ -72,9 +74,21 @@ def test_an_experiment_with_limits_of_unknown_outputs_is_refused(repository: Pat
         load_config(repository / "configs" / "simulated.yaml", ("gate.outputs={ctrr: {}}",))
 
 
-def test_the_page_gives_every_option() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    for name in GateConfig.model_fields:
-        assert f"| `{name}` |" in page, name
+def test_the_pages_give_every_option_and_every_allowed_loss() -> None:
+    table = (DOCS / "config.md").read_text(encoding="utf-8").split("<!-- GateConfig -->")[1].split("\n#")[0]
+    options = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", table, flags=re.MULTILINE))
+    assert options.keys() == GateConfig.model_fields.keys()
+    for name, default in options.items():
+        value = GateConfig.model_fields[name].default
+        if isinstance(value, (bool, int, float)):
+            assert default == f"`{str(value).lower()}`", name
+    page = (DOCS / "gate.md").read_text(encoding="utf-8")
     for metric, loss in ALLOWED_LOSS.items():
         assert f"| `{metric}` | {loss:g} " in page, metric
+
+
+def test_the_example_of_the_page_is_valid() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "gate.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    config = GateConfig.model_validate(yaml.safe_load(example)["gate"])
+    assert config.allowed("cvr", "auc") == 0.01
+    assert config.allowed("cvr", "ece") is None

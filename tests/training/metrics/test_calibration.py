@@ -50,3 +50,15 @@ def test_undefined_without_positives_and_without_rows() -> None:
     assert reliability(np.array([]), np.array([])).ece is None
     with pytest.raises(ValueError, match="`num_bins` must be at least 1, got 0"):
         reliability(np.array([0.5]), np.array([0]), 0)
+
+
+def test_a_row_that_weighs_three_counts_as_three_rows() -> None:
+    probabilities = np.random.beta(1, 4, size=301)
+    labels = (np.random.random(301) < probabilities).astype(float)
+    weights = np.random.randint(1, 4, size=301)
+    found = reliability(probabilities, labels, num_bins=1, weights=weights.astype(float))
+    repeated = reliability(np.repeat(probabilities, weights), np.repeat(labels, weights), num_bins=1)
+    assert found.predicted_over_observed == pytest.approx(repeated.predicted_over_observed)
+    assert found.ece == pytest.approx(repeated.ece)
+    assert found.bin_predicted == pytest.approx(repeated.bin_predicted)
+    assert found.bin_rows == (301,)

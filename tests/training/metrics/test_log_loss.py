@@ -22,3 +22,9 @@ def test_defined_for_one_class_and_undefined_without_rows() -> None:
 def test_refuses_what_is_no_probability(wrong: float) -> None:
     with pytest.raises(ValueError, match=r"`probabilities` must be in \[0, 1\], got .* in row 1"):
         log_loss(np.array([0.5, wrong]), np.array([0, 1]))
+
+
+def test_a_row_that_weighs_three_counts_as_three_rows() -> None:
+    probabilities, labels, weights = np.array([0.2, 0.7, 0.6]), np.array([0, 1, 0]), np.array([3, 1, 2])
+    found = log_loss(probabilities, labels, weights.astype(float))
+    assert found == pytest.approx(log_loss(np.repeat(probabilities, weights), np.repeat(labels, weights)))
