@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import pyarrow as pa
 import torch
 
 from ranker.calibration import Calibration
+from ranker.encoded import Encoded, EncodedColumns
 from ranker.encoding import Encoder
 from ranker.fusion import FusionPolicy
 from ranker.schema import Schema
+from training.ahead import Ahead
 from training.data import Impressions
 from training.evaluation import EvaluationReport, evaluate
 from training.labels import task_labels
@@ -63,19 +65,22 @@ class Predictions:
 
 
 def predict(network: Network, impressions: Impressions, encoder: Encoder, split: Split, batch_size: int) -> Predictions:
-    """Run a network over one split, on every process alike."""
+    """Run a network over one split, on every process alike. Rows are read and encoded in a background thread."""
     schema = encoder.schema
     raw: dict[str, list[npt.NDArray[np.float32]]] = {task: [] for task in schema.task_names}
     labels: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in schema.label_columns}
-    ids: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (schema.ids.user, schema.ids.request) if name}
-    for rows in impressions.rows(split, batch_size):
-        for task, values in outputs_of(network, encoder, rows).items():
-            raw[task].append(values)
-        for name, column in label_columns(schema, rows).items():
-            labels[name].append(column)
-        for name, parts in ids.items():
-            parts.append(id_values(rows.column(name)))
-    joined = {name: np.concatenate(parts) for name, parts in ids.items()}
+    ids: dict[str, list[pa.Array]] = {name: [] for name in (schema.ids.user, schema.ids.request) if name}
+    with Ahead(_encoded(impressions, encoder, split), depth=1) as pieces:
+        for rows, columns in pieces:
+            for start in range(0, rows.num_rows, batch_size):
+                places = np.arange(start, min(start + batch_size, rows.num_rows))
+                for task, values in _outputs(network, columns.take(places).tensors()).items():
+                    raw[task].append(values)
+            for name, column in label_columns(schema, rows).items():
+                labels[name].append(column)
+            for name, parts in ids.items():
+                parts.append(rows.column(name))
+    joined = {name: id_values(pa.chunked_array(parts)) for name, parts in ids.items()}
     return Predictions(
         schema=schema,
         raw={task: np.concatenate(parts) for task, parts in raw.items()},
@@ -89,15 +94,30 @@ def outputs_of(
     network: Network, encoder: Encoder, rows: pa.RecordBatch | pa.Table
 ) -> Mapping[str, npt.NDArray[np.float32]]:
     """Raw outputs of some rows."""
-    encoded = encoder.encode(rows)
+    return _outputs(network, encoder.encode(rows))
+
+
+def id_values(array: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """An id column as numpy. Equal strings are one object: 8 bytes a row, whatever their length."""
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    values: npt.NDArray[Any]
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        values = array.cast(kind).to_numpy(zero_copy_only=False)
+        return values
+    coded = pa.table({"id": array if pa.types.is_dictionary(array.type) else array.dictionary_encode()})
+    coded = coded.unify_dictionaries().column("id").combine_chunks()
+    words = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
+    values = words.take(coded.indices.cast(pa.int64()).fill_null(len(words) - 1).to_numpy(zero_copy_only=False))
+    return values
+
+
+def _encoded(
+    impressions: Impressions, encoder: Encoder, split: Split
+) -> Iterator[tuple[pa.RecordBatch, EncodedColumns]]:
+    return ((rows, encoder.encode_columns(rows)) for rows in impressions.rows(split))
+
+
+def _outputs(network: Network, encoded: Encoded) -> Mapping[str, npt.NDArray[np.float32]]:
     on_device = type(encoded)(*(type(side)(*(t.to(network.device) for t in side)) for side in encoded))
     with torch.no_grad():
         return {task: values.float().cpu().numpy() for task, values in network.predict(on_device).items()}
-
-
-def id_values(array: pa.Array) -> npt.NDArray[Any]:
-    """An id column as numpy."""
-    values: npt.NDArray[Any] = (array.dictionary_decode() if pa.types.is_dictionary(array.type) else array).to_numpy(
-        zero_copy_only=False
-    )
-    return values

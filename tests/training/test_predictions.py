@@ -77,3 +77,11 @@ def test_ids_are_optional(settings: dict[str, Any], network: Network, encoder: E
 def test_id_values() -> None:
     assert id_values(pa.array(["a", "b", "a"]).dictionary_encode()).tolist() == ["a", "b", "a"]
     assert id_values(pa.array([3, 4])).tolist() == [3, 4]
+    assert id_values(pa.array([3, 4, 3]).dictionary_encode()).tolist() == [3, 4, 3]
+    parts = pa.chunked_array([["a", None, "b"], ["c", "a"]])
+    assert id_values(parts).tolist() == id_values(parts.dictionary_encode()).tolist() == ["a", None, "b", "c", "a"]
+
+
+def test_equal_ids_are_one_object() -> None:
+    found = id_values(pa.chunked_array([["a long name", "b"], ["a long name"]]))
+    assert found[0] is found[2]
