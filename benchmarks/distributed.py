@@ -6,7 +6,8 @@
 Every run is `ranker-train train`, under `torchrun` where there are two processes. Quality: the same seeds, and as many
 rows in a step of two processes together as in one of a single process. "2, then 1": SIGTERM in the third epoch ends
 the two at a safe point, the same command alone goes on from their checkpoint, and what it exports is held against the
-state that it trained. Throughput: as many rows a step and process, one thread and a core of its own for each process.
+state that it trained. Throughput: as many rows a step and process, one thread and a core of its own for each process;
+two runs that know nothing of each other show what the machine allows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.support.results import RESULTS, write_results
-from benchmarks.support.train_job import Job
+from benchmarks.support.train_job import Job, wait
 from training.comparison.paired import paired_difference
 from training.distributed import process_group
 from training.simulation import SimulationConfig, simulate
@@ -30,7 +32,7 @@ from training.simulation import SimulationConfig, simulate
 CONFIG = Path(__file__).parent.parent / "configs" / "simulated.yaml"
 OUTPUTS = ("ctr", "cvr", "ctcvr")
 PARTS = ("throughput", "quality")
-ONE, TWO, MOVED = "1 process", "2 processes", "2, then 1"
+ONE, TWO, MOVED, APART = "1 process", "2 processes", "2, then 1", "2 runs that know nothing of each other"
 ROWS, EPOCHS, BATCH = 200_000, 6, 512  # the batch of each of two processes
 SPEED_EPOCHS = 3  # the first warms up
 SPEED = (
@@ -60,17 +62,19 @@ def quality(log: Path, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any
 
 
 def throughput(log: Path, folder: Path, rounds: int) -> list[dict[str, float]]:
-    """Rows per second of one process and of two, in turn."""
+    """Rows per second of one process, of two, and of two that know nothing of each other, in turn."""
     found = []
     for number in range(rounds):
-        rates = {}
-        for processes, name in ((1, ONE), (2, TWO)):
-            job = Job(log, folder / f"speed-{number}-{processes}", CONFIG, (*SPEED, f"training.epochs={SPEED_EPOCHS}"))
-            job.finish(processes, pinned=True)
-            rates[name] = float(np.median(job.rows_per_second()))
+        job = partial(Job, log, config=CONFIG, settings=(*SPEED, f"training.epochs={SPEED_EPOCHS}"))
+        one, two, left, right = (job(folder / f"{name}-{number}") for name in ("alone", "both", "left", "right"))
+        wait(one.start(1, pinned_to=0))
+        wait(two.start(2, pinned_to=0))
+        for process in [each.start(1, pinned_to=core) for core, each in enumerate((left, right))]:
+            wait(process)
+        rates = {ONE: one.rate(), TWO: two.rate(), APART: left.rate() + right.rate()}
         found.append(rates)
         print(
-            f"round {number + 1}: {', '.join(f'{name} {rate:,.0f} rows/s' for name, rate in rates.items())}", flush=True
+            f"round {number + 1}, rows per second: {', '.join(f'{k} {v:,.0f}' for k, v in rates.items())}", flush=True
         )
     return found
 
@@ -97,11 +101,11 @@ def _quality_table(seeds: Sequence[Any]) -> str:
 
 
 def _throughput_table(rounds: Sequence[Any]) -> str:
-    one, two = (float(np.median([found[name] for found in rounds])) for name in (ONE, TWO))
-    growth = [found[TWO] / found[ONE] for found in rounds]
     lines = ["| one core each | rows per second, median | growth, median (range) |", "|---|---|---|"]
-    lines += [f"| {ONE} | {one:,.0f} | |"]
-    lines += [f"| {TWO} | {two:,.0f} | {np.median(growth):.2f} ({min(growth):.2f} to {max(growth):.2f}) |"]
+    for name in (ONE, TWO, APART):
+        growth = [found[name] / found[ONE] for found in rounds]
+        cells = f"{np.median(growth):.2f} ({min(growth):.2f} to {max(growth):.2f})" if name != ONE else ""
+        lines.append(f"| {name} | {np.median([found[name] for found in rounds]):,.0f} | {cells} |")
     return "\n".join([*lines, "", f"{len(rounds)} rounds in turn."])
 
 

@@ -43,29 +43,29 @@ class Job:
     config: Path
     settings: tuple[str, ...]
 
-    def start(self, processes: int, *, pinned: bool = False) -> subprocess.Popen[str]:
-        """Start it on one or two processes; pinned, each on a core of its own."""
+    def start(self, processes: int, *, pinned_to: int | None = None) -> subprocess.Popen[str]:
+        """Start it.
+
+        Args:
+            processes: One or two.
+            pinned_to: Core of the first process; the second gets the next one. None: any.
+        """
         arguments = ["-m", "training.cli", "train", str(self.config), "--data", str(self.log), "--out", str(self.run)]
         arguments += [word for setting in self.settings for word in ("--set", setting)]
         program = [sys.executable, *arguments]
+        if pinned_to is not None:
+            script = f'exec taskset -c "$(({pinned_to} + ${{LOCAL_RANK:-0}}))" "$0" "$@"'
+            program = ["sh", "-c", script, *program]
         if processes == 2:
-            program = [sys.executable, *_TORCHRUN, *arguments]
-        if pinned and processes == 2:
-            each = ["sh", "-c", 'exec taskset -c "$LOCAL_RANK" "$0" "$@"', sys.executable, *arguments]
-            program = [sys.executable, *_TORCHRUN, "--no-python", *each]
-        elif pinned:
-            program = ["taskset", "-c", "0", *program]
+            program = [sys.executable, *_TORCHRUN, "--no-python", *program]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
         return subprocess.Popen(
             program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
         )
 
-    def finish(self, processes: int, *, pinned: bool = False) -> None:
+    def finish(self, processes: int) -> None:
         """Run it to its end."""
-        process = self.start(processes, pinned=pinned)
-        printed, _ = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError(f"training failed:\n{printed}")
+        wait(self.start(processes))
 
     def stop_midway(self) -> str:
         """Run it on two processes, end it by a signal in the third epoch; what it said in the end."""
@@ -92,9 +92,9 @@ class Job:
         """Test AUC of every output."""
         return {output: report["auc"] for output, report in self.metrics()["test"]["outputs"].items()}
 
-    def rows_per_second(self) -> list[float]:
-        """Training rows of all processes, by epoch; the first, which warms up, left out."""
-        return [epoch["rows_per_second"] for epoch in self.metrics()["history"]["epochs"][1:]]
+    def rate(self) -> float:
+        """Training rows per second of all processes, median of the epochs; the first, which warms up, left out."""
+        return float(np.median([epoch["rows_per_second"] for epoch in self.metrics()["history"]["epochs"][1:]]))
 
     def export_error(self) -> dict[str, float]:
         """Largest differences of an output: bundle to the state that training left, and to its golden rows."""
@@ -107,3 +107,14 @@ class Job:
         trained = bundle.calibration.apply(raw)
         difference = max(float(np.abs(trained[name] - exported[name]).max()) for name in trained)
         return {"to_trained_state": difference, "to_golden_rows": bundle.verify_golden()}
+
+
+def wait(process: subprocess.Popen[str]) -> None:
+    """Wait for a job's end.
+
+    Raises:
+        RuntimeError: It failed; quotes what it printed.
+    """
+    printed, _ = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"training failed:\n{printed}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.distributed import CONFIG, MOVED, ONE, OUTPUTS, SPEED, TWO, markdown
+from benchmarks.distributed import APART, CONFIG, MOVED, ONE, OUTPUTS, SPEED, TWO, markdown
 from benchmarks.support.train_job import Job
 from training.config import load_config
 
@@ -27,10 +27,12 @@ def test_differences_are_paired_by_seed_and_the_worst_error_is_shown() -> None:
 
 
 def test_growth_is_taken_round_by_round() -> None:
-    rounds = [{ONE: 100.0, TWO: 180.0}, {ONE: 50.0, TWO: 80.0}, {ONE: 200.0, TWO: 380.0}]
+    rates = [(100.0, 180.0, 190.0), (50.0, 80.0, 90.0), (200.0, 380.0, 398.0)]
+    rounds = [dict(zip((ONE, TWO, APART), each, strict=True)) for each in rates]
     table = markdown({"throughput": rounds})
-    assert f"| {ONE} | 100 | |" in table
+    assert f"| {ONE} | 100 |  |" in table
     assert f"| {TWO} | 180 | 1.80 (1.60 to 1.90) |" in table
+    assert f"| {APART} | 190 | 1.90 (1.80 to 1.99) |" in table
 
 
 def test_the_settings_of_the_throughput_are_valid() -> None:
