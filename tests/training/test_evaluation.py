@@ -86,6 +86,7 @@ def test_true_probabilities_beat_noise(report: EvaluationReport) -> None:
 
 def test_is_json_and_flat_scalars_and_a_table(report: EvaluationReport) -> None:
     content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert EvaluationReport.from_dict(content) == report
     assert content["outputs"]["ctr"]["auc"] == report["ctr"].auc == report.scalars()["ctr/auc"]
     assert report.scalars()["fused.ctcvr/ndcg@5"] == report.fused[2].ndcg[1].value
     console = Console(width=250, file=io.StringIO(), record=True)

@@ -24,7 +24,7 @@ def calibration_panel(run: RunFiles) -> Iterator[Panel]:
         title="Do the probabilities mean what they say?",
         lead="Before: the network's own probabilities. After: with the map that was fitted on the validation rows.",
         parts=parts,
-        remarks=tuple(Remark("warning", f"{found.output}: {found.note}.") for found in outputs if found.note),
+        remarks=tuple(Remark("warning", f"{found.note}.", about=found.output) for found in outputs if found.note),
     )
 
 

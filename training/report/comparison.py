@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from training.gate import Comparison, Decision, FloorCheck, NotJudged
+from training.gate import Comparison, Decision, FloorCheck
 from training.page.wording import capitalised, percent, signed
 from training.report.comparison_plot import comparison_plot
 from training.report.metric_names import metric_title
@@ -49,7 +49,8 @@ def _remarks(decision: Decision) -> Iterator[Remark]:
     for warning in decision.warnings:
         yield Remark("warning", capitalised(warning))
     for found in decision.not_compared:
-        yield Remark("note", _not_judged(found))
+        metric = metric_title(found.metric) if found.metric else ""
+        yield Remark("note", f"{found.reason}.", about=" of ".join(filter(None, (metric, found.output))))
 
 
 def _rows(decision: Decision) -> str:
@@ -103,9 +104,3 @@ def _floor(check: FloorCheck) -> list[Cell | str]:
     limits += [f"at most {check.at_most:g}"] if check.at_most is not None else []
     figures = [shown(check.value), f"{shown(low)} to {shown(high)}"]
     return [check.output, metric_title(check.metric), *figures, ", ".join(limits), Cell(words, tone)]
-
-
-def _not_judged(found: NotJudged) -> str:
-    metric = metric_title(found.metric) if found.metric else ""
-    subject = " of ".join(filter(None, (metric, found.output)))
-    return f"{subject}: {found.reason}." if subject else f"{capitalised(found.reason)}."

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from training.history import Curve, Epoch
 from training.page.lines import end_labels, running_mean
 from training.page.theme import MUTED, PAPER, WIDTH, inline_svg, styled, task_colour
+from training.report.panel import shown
 
 # Shapes: P = points of a curve, T = tasks
 
@@ -70,7 +71,8 @@ def _quality(axes: Axes, epochs: Sequence[Epoch], best: int, tasks: Sequence[str
         colour = task_colour(tasks.index(output) if output in tasks else len(tasks) + place)
         axes.plot(numbers, values, color=colour, linewidth=2.2, marker="o", markersize=4)
         axes.plot([best], [values[best - 1]], "o", color=colour, markersize=10, markerfacecolor=PAPER)
-        ends.append((values[-1], f"{output} {values[best - 1]:.4f}", colour))
+        kept = values[best - 1]
+        ends.append((values[-1], f"{output} {shown(kept if np.isfinite(kept) else None)}", colour))
     axes.axvline(best, color=MUTED, linewidth=1, linestyle=":")
     axes.margins(y=0.15)
     _end_labels(axes, ends)

@@ -8,7 +8,7 @@ from training.data_check import DataProfile
 from training.data_check.data_profile import FeatureProfile, Rate
 from training.data_check.histogram import NumericHistogram
 from training.data_check.psi import drift
-from training.page.wording import capitalised, listed, percent, plural
+from training.page.wording import listed, percent, plural
 from training.report.panel import UNKNOWN, Cell, Panel, Remark, Table, shown
 from training.report.run_files import RunFiles
 
@@ -30,7 +30,7 @@ def data_panel(run: RunFiles, previous: RunFiles | None) -> Iterator[Panel]:
         title="What data?",
         lead=f"{_extent(run)} {_compared(run)}",
         parts=tables,
-        remarks=tuple(Remark(finding.severity, capitalised(finding.message)) for finding in findings),
+        remarks=tuple(Remark(finding.severity, f"{finding.message}.", about=finding.subject) for finding in findings),
     )
 
 

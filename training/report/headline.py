@@ -74,7 +74,7 @@ def _refused(record: RunRecord, decision: Decision) -> Headline:
 
 def _bad_data(run: RunFiles, record: RunRecord) -> Headline:
     errors = () if run.data_check is None else run.data_check.errors
-    reasons = tuple(_sentence(error.message) for error in errors) or _message(record)
+    reasons = tuple(f"{error.subject}: {error.message}." for error in errors) or _message(record)
     title = f"The data of {run.date} are not fit to train on" if errors else "The data and the experiment do not agree"
     return Headline("bad", "bad data", title, f"The run ended in stage {_stage(record)}. {_live(record)}", reasons)
 

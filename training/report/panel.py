@@ -19,10 +19,12 @@ class Remark:
     Attributes:
         level: `error`: it stopped the run; `warning`: the reader should do something, or trust less.
         text: One or two sentences.
+        about: Feature, task or column that it is about; empty: the section as a whole.
     """
 
     level: Level
     text: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ def quality_panel(run: RunFiles) -> Iterator[Panel]:
     """Every metric of the test rows, and of the validation rows; nothing for a run that was not evaluated."""
     if (metrics := run.metrics) is None:
         return
-    notes = [f"{found.output}: {note}." for found in metrics.test.outputs for note in found.notes]
+    notes = [(found.output, note) for found in metrics.test.outputs for note in found.notes]
     yield Panel(
         name="quality",
         title="What is the model worth by itself?",
@@ -23,7 +23,7 @@ def quality_panel(run: RunFiles) -> Iterator[Panel]:
             _table(metrics.test, "Test rows"),
             _table(metrics.valid, "Validation rows, which chose the epoch and the calibration", folded=True),
         ),
-        remarks=tuple(Remark("note", note) for note in notes),
+        remarks=tuple(Remark("note", f"{note}.", about=output) for output, note in notes),
     )
 
 

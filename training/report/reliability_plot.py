@@ -17,6 +17,7 @@ from training.page.theme import HELPS, HURTS, MUTED, WIDTH, inline_svg, styled
 
 CONFIDENCE = 0.95  # of each bin's bar
 _COLUMNS = 3
+_LEAST = 1e-6  # where the axes begin at the latest
 _FEW_DECADES = 1.3  # within which 2 and 5 are labelled beside the powers of ten
 
 
@@ -38,13 +39,15 @@ def reliability_plot(outputs: Sequence[OutputCalibration]) -> str:
 
 
 def _panel(axes: Axes, output: str, found: BeforeAfter) -> None:
-    axes.set(title=output, xlabel="predicted", ylabel="observed", xscale="log", yscale="log")
+    axes.set(title=output, xlabel="predicted", ylabel="observed")
     bins = (*found.before.bins, *found.after.bins)
     positive = [value for one in bins for value in (one.predicted, one.observed) if value > 0]
     if not positive:
         axes.annotate("no positives", (0.5, 0.5), xycoords="axes fraction", ha="center", color=MUTED)
         return
-    low, high = min(positive) / 1.4, min(1.0, max(positive)) * 1.4
+    low, high = (max(value, _LEAST) for value in (min(positive) / 1.4, max(positive) * 1.4))
+    high = max(high, 2 * low)
+    axes.set(xscale="log", yscale="log")
     axes.plot((low, high), (low, high), color=MUTED, linewidth=1, linestyle="--")
     _points(axes, found.before.bins, low, HURTS, "before", filled=False)
     _points(axes, found.after.bins, low, HELPS, "after", filled=True)
