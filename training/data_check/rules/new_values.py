@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ranker.id_maps import UNKNOWN_ID
 from training.data_check.data_profile import FeatureProfile
 from training.data_check.report import Finding
 from training.data_check.rules.evidence import Evidence, graded
@@ -34,8 +33,8 @@ def _share(evidence: Evidence, name: str, feature: FeatureProfile, seen: SeenVal
         vocabulary = encoder.vocabularies[feature.table]
 
         def unknown(values: list[str]) -> list[bool]:
-            known: list[bool] = (vocabulary.rows(np.array(values, dtype=object)) == UNKNOWN_ID).tolist()
-            return known
+            new: list[bool] = (~vocabulary.knows(np.array(values, dtype=object))).tolist()
+            return new
 
         return share_of_new(seen.counts, unknown), "the live model"
     before = evidence.latest.features.get(name) if evidence.latest is not None else None
