@@ -19,6 +19,7 @@ from training.data_check.config import DataCheckConfig
 from training.errors import ConfigError
 from training.gate.config import GateConfig
 from training.nightly.config import NightlyConfig
+from training.precision import Precision
 
 _WIDTH_STEP = 4  # fbgemm's kernels work on four columns at a time
 
@@ -58,6 +59,11 @@ class TableOptimizer(FrozenConfig):
     name: Literal["rowwise_adagrad", "sgd"] = "rowwise_adagrad"
     learning_rate: float = Field(0.05, gt=0)
     init_std: float = Field(0.05, gt=0, description="Standard deviation of a new row's values.")
+    placement: Literal["sharded", "plain"] = Field(
+        "sharded",
+        description="sharded: torchrec places the tables on all processes, with fbgemm's kernels; "
+        "plain: torch's own kernels, for one process where fbgemm has none for the device.",
+    )
 
 
 class DenseOptimizer(FrozenConfig):
@@ -105,6 +111,11 @@ class TrainingConfig(FrozenConfig):
     batch_size: int = Field(4096, ge=1, description="Rows per step and process.")
     eval_batch_size: int = Field(16384, ge=1)
     shuffle_rows: int = Field(262_144, ge=1, description="Rows that are shuffled together while streaming.")
+    precision: Precision = Field(
+        "fp32",
+        description="Of the matrix products in training: fp32; bf16, with tables, gates, logits and losses in fp32; "
+        "auto: bf16 where the device multiplies it natively, else fp32.",
+    )
     dense: DenseOptimizer = DenseOptimizer()
     tables: TableOptimizer = TableOptimizer()
     early_stopping: EarlyStopping = EarlyStopping()

@@ -103,6 +103,11 @@ class TableState(NamedTuple):
     dtype: torch.dtype
     parts: list[tuple[list[int], Tensor]]
 
+    @classmethod
+    def whole(cls, tensor: Tensor) -> TableState:
+        """Of a tensor that this process holds alone."""
+        return cls(tensor.size(), tensor.dtype, [([0] * tensor.dim(), tensor)])
+
 
 def table_states(sharded: DistributedModelParallel) -> dict[str, TableState]:
     """The live tensors of the tables: `NAME` for the weights of all, `NAME/STATE` for the optimizer's of those here."""
@@ -120,7 +125,7 @@ def table_states(sharded: DistributedModelParallel) -> dict[str, TableState]:
 
 def _state(tensor: Tensor | ShardedTensor) -> TableState:
     if not isinstance(tensor, ShardedTensor):
-        return TableState(tensor.size(), tensor.dtype, [([0] * tensor.dim(), tensor)])
+        return TableState.whole(tensor)
     parts = [(shard.metadata.shard_offsets, shard.tensor) for shard in tensor.local_shards()]
     return TableState(tensor.size(), tensor.dtype, parts)
 

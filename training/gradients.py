@@ -21,7 +21,7 @@ def gradients_by_task(
         for task in active_T.nonzero()[:, 0].tolist()
     }
     by_task = _finite_ones(by_task)
-    return by_task, torch.tensor([task in by_task for task in range(len(losses))], device=active_T.device)
+    return by_task, torch.tensor([task in by_task for task in range(len(losses))])
 
 
 def with_zeros(

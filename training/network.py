@@ -6,16 +6,21 @@ import hashlib
 from collections.abc import Mapping
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection
 from torchrec.distributed import DistributedModelParallel
 
 from ranker.encoding import Encoded, Encoder
-from ranker.layers.embedding import EmbeddingLayer
+from ranker.layers.embedding import TABLE_PREFIX, EmbeddingLayer
+from ranker.layers.plain_tables import PlainTables
 from ranker.models import build_architecture
+from ranker.schema import table_name
 from ranker.scoring import ScoringGraph, pad_rows
 from training.config import ExperimentConfig
 from training.distributed import TableState, average, gather, scatter, shard, table_states
+from training.errors import ConfigError
+from training.row_optimizer import RowOptimizer
 
 # Shapes: B = rows
 
@@ -33,8 +38,9 @@ class Network:
         self.config, self.encoder, self.device = config, encoder, device
         self.num_sets = config.model.num_embedding_sets(config.data_schema.task_names)
         self.embedding = EmbeddingLayer(config.data_schema, encoder.num_embeddings, torch.device("meta"), self.num_sets)
+        self._row_optimizer: RowOptimizer | None = None
         if isinstance(self.embedding.collection, EmbeddingBagCollection):
-            self.embedding.collection = shard(self.embedding.collection, config.training.tables, device)
+            self.embedding.collection = self._placed(self.embedding.collection)
         torch.manual_seed(config.training.seed)
         self.architecture = build_architecture(config.model, config.data_schema).to(device)
         live = self.table_states()
@@ -42,11 +48,34 @@ class Network:
             if "/" not in name:
                 scatter({name: _initial(name, state.size, config)}, {name: state})
 
+    def _placed(self, collection: EmbeddingBagCollection) -> nn.Module:
+        """The tables where the configuration wants them, with their optimizer."""
+        tables = self.config.training.tables
+        if tables.placement == "sharded":
+            sharded: nn.Module = shard(collection, tables, self.device)
+            return sharded
+        if (world := dist.get_world_size()) > 1:
+            raise ConfigError(
+                f"`training.tables.placement` must be 'sharded' with {world} processes, got 'plain': plain tables are "
+                "not exchanged; set it, or train in one process"
+            )
+        configs = {table.name.removeprefix(TABLE_PREFIX): table for table in collection.embedding_bag_configs()}
+        plain = PlainTables(
+            {name: table.num_embeddings for name, table in configs.items()},
+            {name: table.embedding_dim for name, table in configs.items()},
+            [table_name(feature) for feature in self.embedding.features],
+            self.device,
+        )
+        self._row_optimizer = RowOptimizer(plain, tables)
+        return plain
+
     def table_states(self) -> dict[str, TableState]:
         """Live tensors of the tables and of their fused optimizer."""
-        if not isinstance(self.embedding.collection, DistributedModelParallel):
-            return {}
-        return table_states(self.embedding.collection)
+        if self._row_optimizer is not None:
+            return self._row_optimizer.states()
+        if isinstance(self.embedding.collection, DistributedModelParallel):
+            return table_states(self.embedding.collection)
+        return {}
 
     def state(self) -> dict[str, Tensor]:
         """Whole copies of every weight and of the tables' optimizer state: the same for any number of processes."""

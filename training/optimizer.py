@@ -14,7 +14,7 @@ from training.config import DenseOptimizer
 
 def dense_optimizer(config: DenseOptimizer, model: nn.Module) -> Optimizer:
     """AdamW on every parameter, with coefficient-free L2 on the weights if the config says so."""
-    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     if config.coefficient_free_l2:
         weights = [p for name, p in model.named_parameters() if name.rpartition(".")[2].startswith("weight")]
 

@@ -20,6 +20,7 @@ from training.flat_state import flatten, nest, part
 from training.gradients import assign, gradient_norm, gradients_by_task, mix, or_zero, with_zeros
 from training.gram import average_gradients, dense_gram, exact_gram, representation_gram
 from training.optimizer import load_optimizer_state, optimizer_state
+from training.precision import Precision, products_in, resolve
 from training.random_state import random_again, random_state
 
 # Shapes: T = tasks, B = rows, D = width of the representation
@@ -57,6 +58,10 @@ class Step:
         optimizer: Of the architecture's parameters.
         max_gradient_norm: Clip the dense gradient to this norm.
         max_bad_steps: Consecutive steps with a non-finite loss before `DivergenceError`.
+        precision: Of the matrix products; `auto` as suits the device.
+
+    Attributes:
+        precision: What is used: `fp32` or `bf16`.
 
     Raises:
         ValueError: The Gram matrix is to be that of the last shared layer, and the architecture has none.
@@ -72,11 +77,14 @@ class Step:
         optimizer: Optimizer,
         max_gradient_norm: float | None,
         max_bad_steps: int,
+        precision: Precision = "fp32",
     ) -> None:
         self.embedding, self.architecture, self.objective = embedding, architecture, objective
         self.weighting, self.optimizer = weighting, optimizer
         self.max_gradient_norm, self.max_bad_steps = max_gradient_norm, max_bad_steps
         self.gram = gram
+        self.device = next(architecture.parameters()).device
+        self.precision = resolve(precision, self.device)
         num_tasks = len(weighting.task_names)
         self.average = GramAverage(gram, num_tasks) if gram is not None else None
         self.num_steps = 0
@@ -91,13 +99,16 @@ class Step:
         Raises:
             DivergenceError: Losses were not finite for `max_bad_steps` steps on end; names the task, step and rows.
         """
-        random = random_state(targets.labels_BT.device)
+        random = random_state(self.device)
         pooled_BD = self.embedding(encoded)
         x_BD = pooled_BD.detach().requires_grad_()
-        outputs = self.architecture.training_outputs(x_BD)
+        outputs = self._outputs(x_BD)
         losses, labelled_T = self._losses(outputs, targets)
-        mean_T = torch.stack(losses).detach()
-        average([mean_T])
+        means_T = torch.stack(losses).detach()
+        average([means_T])
+        # From here on everything about tasks is decided on the CPU: a GPU is waited for once.
+        mean_T, labelled = torch.stack([means_T, labelled_T.to(means_T)]).cpu()
+        labelled_T = labelled > 0
         active_T = labelled_T & torch.isfinite(mean_T)
         if active_T.any():
             gradient_BD, active_T = self._backward(encoded, x_BD, losses, mean_T, active_T)
@@ -107,7 +118,11 @@ class Step:
                 self._look_back(encoded, targets, active_T, random)
         self._count_bad(labelled_T, active_T, outputs, targets)
         self.num_steps += 1
-        return StepResult(mean_T, torch.where(active_T.cpu(), self._weights_T, 0.0), active_T)
+        return StepResult(mean_T, torch.where(active_T, self._weights_T, 0.0), active_T)
+
+    def _outputs(self, x_BD: Tensor) -> dict[str, Tensor]:
+        with products_in(self.precision, self.device):
+            return self.architecture.training_outputs(x_BD)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that later steps depend on beside the network's state and torch's random state, as flat copies.
@@ -185,7 +200,7 @@ class Step:
             if self.gram.scope == "exact"
             else representation_gram(gradients_TBD)
         )
-        weights_T = self._weigh(mean_T, gram_TT, active_T).to(mean_T)
+        weights_T = self._weigh(mean_T, gram_TT, active_T).to(gradients_TBD)
         assign(self._shared, [mix(weights_T, parts) for parts in zip(*shared, strict=True)])
         heads_T = weights_T if self.weighting.weighted_heads else torch.ones_like(weights_T)
         for place, parameter in enumerate(self._own, start=num_common):
@@ -206,14 +221,14 @@ class Step:
         """Weights from a fresh measurement. A task without a row in this one batch keeps its last until the next."""
         assert self.average is not None
         weights_T = self.weighting.weights(mean_T, self.average.update(gram_TT, active_T), active_T)
-        self._weights_T = torch.where(active_T.cpu(), weights_T, self._weights_T)
+        self._weights_T = torch.where(active_T, weights_T, self._weights_T)
         return self._weights_T
 
     @torch.no_grad()
     def _look_back(self, encoded: Encoded, targets: Targets, active_T: Tensor, random: list[Tensor]) -> None:
         """Show the balance what the step did to the losses of its own batch."""
-        with random_again(targets.labels_BT.device, random):
-            outputs = self.architecture.training_outputs(self.embedding(encoded))
+        with random_again(self.device, random):
+            outputs = self._outputs(self.embedding(encoded))
         losses, _ = self._losses(outputs, targets)
         mean_T = torch.stack(losses)
         average([mean_T])
@@ -223,11 +238,11 @@ class Step:
         """Move the dense parameters, and by one backward pass the tables; all stay if the gradient is not finite."""
         parameters = [*self._shared, *self._own]
         self._add_penalty(parameters)
-        norm = gradient_norm([gradient_BD, *(p.grad for p in parameters if p.grad is not None)])
-        finite = bool(total(norm).isfinite())
+        dense = gradient_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        finite = bool(total(torch.hypot(dense.to(gradient_BD), gradient_norm([gradient_BD]))).isfinite())
         if finite:
-            if self.max_gradient_norm is not None and parameters:
-                torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
+            if self.max_gradient_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, self.max_gradient_norm, dense)
             self.optimizer.step()
             if pooled_BD.requires_grad:
                 pooled_BD.backward(gradient_BD)
@@ -255,11 +270,10 @@ class Step:
 
     def _partition(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The architecture's parameters: those that the losses of several tasks reach, and those of one alone."""
-        device = next(self.architecture.parameters()).device
-        x_BD = torch.zeros(2, self.embedding.output_dim, device=device)
+        x_BD = torch.zeros(2, self.embedding.output_dim, device=self.device)
         # Every label is known and there are rows of either kind, so that every term counts.
-        ones_BT = torch.ones(2, len(self.weighting.task_names), device=device)
-        probe = Targets(ones_BT, ones_BT > 0, clean_B=torch.tensor([False, True], device=device))
+        ones_BT = torch.ones(2, len(self.weighting.task_names), device=self.device)
+        probe = Targets(ones_BT, ones_BT > 0, clean_B=torch.tensor([False, True], device=self.device))
         training = self.architecture.training
         self.architecture.eval()  # two rows of zeros must not enter the statistics of a normalisation
         with torch.enable_grad():
@@ -273,8 +287,8 @@ class Step:
 
     def _count_bad(self, labelled_T: Tensor, active_T: Tensor, outputs: dict[str, Tensor], targets: Targets) -> None:
         """Count, by task, the steps on end that it had to be left out of; one without its labels does not count."""
-        bad_T = (labelled_T & ~active_T).cpu()
-        self.bad_steps_T = torch.where(labelled_T.cpu(), (self.bad_steps_T + 1) * bad_T, self.bad_steps_T)
+        bad_T = labelled_T & ~active_T
+        self.bad_steps_T = torch.where(labelled_T, (self.bad_steps_T + 1) * bad_T, self.bad_steps_T)
         if int(self.bad_steps_T.max()) < self.max_bad_steps:
             return
         place = int(self.bad_steps_T.argmax())

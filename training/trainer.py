@@ -78,6 +78,7 @@ class Trainer:
             optimizer=dense_optimizer(config.training.dense, self.network.architecture),
             max_gradient_norm=config.training.dense.max_gradient_norm,
             max_bad_steps=config.training.max_bad_steps,
+            precision=config.training.precision,
         )
         self.clean_rows: CleanRows | None = None
         if (clean := config.training.clean_rows) is not None:

@@ -14,6 +14,7 @@ from ranker.layers.experts import ExpertLinear, ExpertNorm, Experts, NoExperts
 from ranker.layers.gate import Gate
 from ranker.layers.linear import Linear
 from ranker.layers.mlp import MLP, Activation, Width, build_activation
+from ranker.layers.precision import FullLinear, full_precision
 from ranker.layers.tower import Tower
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "ExpertLinear",
     "ExpertNorm",
     "Experts",
+    "FullLinear",
     "Gate",
     "Linear",
     "NoExperts",
     "Tower",
     "Width",
     "build_activation",
+    "full_precision",
 ]

@@ -85,10 +85,14 @@ class Experts(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Map [B, D] to every expert's output, [B, E, H]."""
-        hidden_EBH: Tensor = self.first(x_BD).unflatten(1, [self.num_experts, -1]).transpose(0, 1)
+        hidden_BEH: Tensor = self.first(x_BD).unflatten(1, [self.num_experts, -1])
         for layer in self.deeper:
-            hidden_EBH = layer(self.dropout(self.activation(hidden_EBH)))
-        output_BEH: Tensor = self.dropout(self.activation(self.norm(hidden_EBH.transpose(0, 1))))
+            # Activated as the wide product left it, row by row: both passes then go straight through memory.
+            hidden_EBH = self.dropout(self.activation(hidden_BEH)).transpose(0, 1)
+            if self.training:
+                hidden_EBH = hidden_EBH.contiguous()  # the products of the backward pass want each expert's rows dense
+            hidden_BEH = layer(hidden_EBH).transpose(0, 1)
+        output_BEH: Tensor = self.dropout(self.activation(self.norm(hidden_BEH)))
         return output_BEH
 
     def last_layer(self) -> list[nn.Parameter]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ranker.layers.mlp import MLP, Activation
+from ranker.layers.precision import FullLinear
 
 # Shapes: B = rows, H = width of the representation
 
@@ -31,7 +32,7 @@ class Tower(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden = MLP(input_dim, hidden_dims, activation, dropout)
-        self.output = nn.Linear(self.hidden.output_dim, 1)
+        self.output = FullLinear(self.hidden.output_dim, 1)
 
     def forward(self, x_BH: Tensor) -> Tensor:
         """Map [B, H] to raw outputs [B]."""

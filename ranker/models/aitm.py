@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ranker.layers import MLP, Activation, Linear, Width
+from ranker.layers import MLP, Activation, Linear, Width, full_precision
 from ranker.losses import Objective, OrderedObjective
 from ranker.models.base import Architecture, PerTask
 from ranker.models.funnel import FunnelConfig
@@ -115,7 +115,7 @@ class Transfer(nn.Module):
         """h_1 of both, [B, 2, K], and their weights, [B, 2], which sum to one in every row."""
         h_B2K = self.projections(torch.stack([p_BK, q_BK], dim=1))
         values_B2K, first_B2K, second_B2K = h_B2K.chunk(3, dim=2)
-        scores_B2 = (first_B2K * second_B2K).sum(dim=2) / self.width**0.5
+        scores_B2 = (full_precision(first_B2K) * full_precision(second_B2K)).sum(dim=2) / self.width**0.5
         return values_B2K, torch.softmax(scores_B2, dim=1)
 
 

@@ -44,6 +44,7 @@ class Run:
             dense_optimizer(config.training.dense, self.network.architecture),
             max_gradient_norm=config.training.dense.max_gradient_norm,
             max_bad_steps=3,
+            precision=config.training.precision,
         )
 
     def steps(self, batches: list[Batch]) -> list[torch.Tensor]:
@@ -104,6 +105,13 @@ def test_with_every_architecture(
 def test_with_every_optimizer(tables: str, settings: dict[str, Any], encoder: Encoder, batches: list[Batch]) -> None:
     settings["training"]["tables"] = {"name": tables}
     settings["training"]["dense"] = {"weight_decay": 0.01, "coefficient_free_l2": True}
+    resumed_as_uninterrupted(settings, encoder, batches)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_with_plain_tables(precision: str, settings: dict[str, Any], encoder: Encoder, batches: list[Batch]) -> None:
+    settings["weighting"] = WEIGHTINGS["pe_ltr"]
+    settings["training"].update(precision=precision, tables={"placement": "plain"})
     resumed_as_uninterrupted(settings, encoder, batches)
 
 

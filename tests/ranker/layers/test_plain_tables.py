@@ -1,0 +1,35 @@
+"""Plain tables pool as a loop over bags would."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, strategies as st
+
+from ranker.layers.plain_tables import PlainTables
+
+ROWS = {"items": 7, "cities": 5, "tags": 3}
+READERS = ("tags", "items", "cities", "items")
+
+
+@given(
+    lengths=st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=2), min_size=4, max_size=4),
+    wide=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_sums_of_bags(lengths: list[list[int]], wide: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    widths = {"items": 4, "cities": 8 if wide else 4, "tags": 4}
+    tables = PlainTables(ROWS, widths, READERS)
+    for weight in tables.groups:
+        torch.nn.init.normal_(weight)
+    assert len(tables.groups) == 1 + wide
+    by_table = tables.by_table(list(tables.groups))
+    assert {name: tuple(weight.shape) for name, weight in by_table.items()} == {
+        name: (ROWS[name], widths[name]) for name in ROWS
+    }
+    ids = [[torch.randint(ROWS[name], (num,)) for num in bags] for name, bags in zip(READERS, lengths, strict=True)]
+    expected = [
+        torch.stack([by_table[name][bag].sum(0) for bag in bags]) for name, bags in zip(READERS, ids, strict=True)
+    ]
+    flat = torch.cat([bag for bags in ids for bag in bags])
+    torch.testing.assert_close(tables(flat, torch.tensor(lengths)), torch.cat(expected, dim=1))
