@@ -53,7 +53,7 @@ def assert_equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> None:
     assert one[1] == other[1]
 
 
-@pytest.fixture(params=["dropout", "gram", "famo"])
+@pytest.fixture(params=["dropout", "gram", "famo", "trusted_rows"])
 def experiment(request: pytest.FixtureRequest, settings: dict[str, Any]) -> ExperimentConfig:
     """Experiments with every kind of state: random numbers, an average Gram matrix, a balance that learns, draws."""
     settings["model"]["dropout"] = 0.3

@@ -39,10 +39,10 @@ def begin(config: ExperimentConfig, day: date, paths: Paths, force: bool) -> tup
         _remove_leftovers(paths.runs)
         if earlier and not force:
             folder, record = earlier[-1]
+            _remove_leftovers(folder)
             if record.outcome is not None and record.outcome.final:
                 return folder, record
             if record.fingerprint == mark:
-                _remove_leftovers(folder)
                 record = record.again()
                 record.save(folder)
                 return folder, record

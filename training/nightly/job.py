@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date
 
 from feature_store import StoreError, parse_store
@@ -66,6 +66,8 @@ def nightly(
         night = Night(config, day, paths, folder, record, log, stop)
         if record.outcome is not None:
             log.say(f"the night of {day} is done: {record.outcome}; --force begins anew")
+            if first_process() and not (folder / REPORT).exists():  # killed between the outcome and this
+                _show(night)
             return record
         if first_process():
             log.open(folder, date=day.isoformat(), version=record.version)
@@ -145,26 +147,30 @@ def _end(night: Night, outcome: Outcome, message: str) -> None:
         return
     tell = night.log.event if outcome.final else night.log.error
     tell("ended", f"{outcome.replace('_', ' ')}: {message}", outcome=outcome, exit_code=outcome.exit_code)
-    for write in (_write_record, _write_report, _write_metrics):
-        try:
-            write(night)
-        except OSError as error:  # changes nothing about the outcome: a second run ends the same way
-            where = error.filename or night.folder
-            night.log.error("not_written", f"'{where}' cannot be written: {error.strerror}; mend that and run again")
+    with _told(night):
+        (night.folder / REPORT).unlink(missing_ok=True)  # that of an earlier attempt
+        night.record.save(night.folder)
+    _show(night)
 
 
-def _write_record(night: Night) -> None:
-    night.record.save(night.folder)
+def _show(night: Night) -> None:
+    """Metrics, then the report: where there is one, nothing is left to do."""
+    with _told(night):
+        if night.paths.metrics is not None:
+            write_textfile(night.paths.metrics, night.record, night.folder)
+    with _told(night):
+        earlier = [folder for folder, record in past_runs(night.paths.runs) if record.date < night.day]
+        replace_file(night.folder / REPORT, render(night.folder, earlier[-1] if earlier else None).encode())
 
 
-def _write_report(night: Night) -> None:
-    earlier = [folder for folder, record in past_runs(night.paths.runs) if record.date < night.day]
-    replace_file(night.folder / REPORT, render(night.folder, earlier[-1] if earlier else None).encode())
-
-
-def _write_metrics(night: Night) -> None:
-    if night.paths.metrics is not None:
-        write_textfile(night.paths.metrics, night.record, night.folder)
+@contextmanager
+def _told(night: Night) -> Iterator[None]:
+    """Say what cannot be written at the end; it changes nothing about the outcome."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or night.folder
+        night.log.error("not_written", f"'{where}' cannot be written: {error.strerror}; mend that and run again")
 
 
 def _check_store(config: ExperimentConfig, paths: Paths) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from datetime import UTC, datetime
@@ -69,6 +70,8 @@ class NightLog(Progress):
         self._write(
             "info", "epoch", {"epoch": epoch.number, "best": best, "losses": epoch.losses, "valid": epoch.valid}
         )
+        if self.as_json:
+            return
         with_text, self._path = self._path, None  # the text says the same
         try:
             super().epoch(epoch, best)
@@ -85,7 +88,8 @@ class NightLog(Progress):
         if self.quiet:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "level": level, "event": name, **self._always, **fields}) + "\n"
+        content = {"time": now, "level": level, "event": name, **self._always, **fields}
+        line = json.dumps(_finite(content), allow_nan=False) + "\n"
         if self.as_json:
             sys.stderr.write(line)
         if self._path is not None:
@@ -100,6 +104,17 @@ class NightLog(Progress):
         except OSError as error:
             path, self._path = self._path, None
             self.warn("log_unwritable", f"'{path}' cannot be written: {error.strerror}; no more lines go there")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value
 
 
 def _ends_with_a_line(path: Path) -> bool:

@@ -41,7 +41,7 @@ def _check(night: Night) -> dict[str, Any]:
     if report.errors:
         raise BadData(
             f"the data of {night.day} are not fit to train on: "
-            + "; ".join(finding.message for finding in report.errors)
+            + "; ".join(f"{finding.subject}: {finding.message}" for finding in report.errors)
             + ". Mend the data and run again, or adjust `data_check` in the experiment"
         )
     encoder = fit_encoder(night.impressions, None if night.earlier is None else night.earlier.encoder)
