@@ -321,16 +321,18 @@ def test_times_of_an_unknown_unit(days: tuple[pa.Table, pa.Table], profiled: Pro
 
 
 def test_the_mean_of_a_regression_label(first: DataProfile, second: DataProfile) -> None:
-    def spending(profile: DataProfile, mean: float) -> DataProfile:
+    def spending(profile: DataProfile, mean: float, std: float = 5.0) -> DataProfile:
         task = profile.tasks["ctr"]
         rate = {"value": mean, "standard_error": 0.1}
-        spend = type(task).model_validate(task.model_dump() | {"kind": "regression", "mean": rate, "std": 5.0})
+        spend = type(task).model_validate(task.model_dump() | {"kind": "regression", "mean": rate, "std": std})
         return profile.model_copy(update={"tasks": {"spend": spend}})
 
     assert judged(spending(second, 20.4), spending(first, 20.0)).findings == ()
     report = judged(spending(second, 22.0), spending(first, 20.0))
     assert found(report, "label_mean", "spend").value == pytest.approx(0.4)
     assert found(judged(spending(second, -80.0), spending(first, 20.0)), "label_mean", "spend").severity == "error"
+    constant = spending(first, 20.0, std=0.0)  # gives no unit to measure in
+    assert judged(spending(second, 22.0), constant).findings == ()
 
 
 def test_a_first_positive_is_no_jump(first: DataProfile, second: DataProfile) -> None:
