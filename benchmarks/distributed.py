@@ -119,6 +119,13 @@ def _difference(seeds: Sequence[Any], name: str, output: str) -> str:
     return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
+def kept() -> dict[str, Any]:
+    """The figures of earlier calls."""
+    path = RESULTS / "distributed.json"
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return figures
+
+
 def main() -> None:
     """Run and print the tables."""
     parser = argparse.ArgumentParser(description="One process against two: quality, a run that moves, throughput.")
@@ -127,20 +134,19 @@ def main() -> None:
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS, help="what to run; the rest is kept")
     parser.add_argument("--markdown", action="store_true", help="print the tables of the kept figures, train nothing")
     arguments = parser.parse_args()
-    path = RESULTS / "distributed.json"
-    figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if not arguments.markdown:
         torch.set_num_threads(1)
+        found: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as name, process_group():
             folder = Path(name)
             log = simulate(SimulationConfig(num_impressions=ROWS), folder / "log").impressions
             if "throughput" in arguments.parts:
-                figures["throughput"] = throughput(log, folder, arguments.rounds)
+                found["throughput"] = throughput(log, folder, arguments.rounds)
             if "quality" in arguments.parts:
-                figures["quality"] = quality(log, folder, arguments.seeds)
-        figures = {part: figures[part] for part in PARTS if part in figures}
-        write_results("distributed", {"rows": ROWS, "epochs": EPOCHS, **figures})
-    print(markdown(figures))
+                found["quality"] = quality(log, folder, arguments.seeds)
+        figures = kept() | found
+        write_results("distributed", {"rows": ROWS, "epochs": EPOCHS, **{k: figures[k] for k in PARTS if k in figures}})
+    print(markdown(kept()))
 
 
 if __name__ == "__main__":
