@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from ranker import columns as raw
 from ranker.encoding import Encoder
 from ranker.errors import DataError
 from ranker.schema import CategoricalListFeature, NumericFeature
-from training.ahead import Ahead
 from training.batches import Batch, EncodedRows
 from training.config import ExperimentConfig
+from training.epoch_reader import EpochReader
 from training.labels import OutputLabels, check_sample_spaces, num_labelled, task_labels
 from training.log_columns import id_columns, label_columns, needed_columns
-from training.order import EpochOrder, Pool
+from training.order import EpochOrder
 from training.parquet_log import ParquetLog
 from training.source import Source
 from training.splits import SPLITS, Split, build_split, split_column
@@ -111,7 +111,7 @@ class Impressions:
     def rows(self, split: Split, batch_size: int = _READ_ROWS) -> Iterator[pa.RecordBatch]:
         """Rows of one split in file order."""
         for group in np.flatnonzero(self.counts_GS[:, SPLITS.index(split)]):
-            yield from self._rows_of(int(group), split, self.columns, batch_size)
+            yield from self._rows_of(int(group), split, batch_size)
 
     def order(self, split: Split, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> EpochOrder:
         """Which rows each step of an epoch takes; see `steps`."""
@@ -169,50 +169,12 @@ class Impressions:
             DataError: A file is gone, damaged, or not the one that was counted.
         """
         order = self.order(split, batch_size, seed, rank, world)
-        with Ahead(self._pools(order, split, encoder, start), depth=1) as pools:
-            for pool, rows in pools:
-                places = order.shuffled(pool)
-                for step in range(max(start, pool.steps.start), pool.steps.stop):
-                    yield rows.take(places[order.rows_of(pool, step)])
+        read = partial(self._rows_of, split=split, batch_size=_READ_ROWS)
+        yield from EpochReader(order, read, encoder, self._log.no_rows, self._log.file).steps(start)
 
-    def _pools(
-        self, order: EpochOrder, split: Split, encoder: Encoder, start: int
-    ) -> Iterator[tuple[Pool, EncodedRows]]:
-        """Pools of encoded rows, in which rows stand in the order of their pieces."""
-        raw_rows: Iterator[pa.RecordBatch] | None = None
-        left: pa.RecordBatch | None = None
-        for pool in order.pools(start):
-            raw_rows = raw_rows or self._share(order, split, pool.rows.start)
-            held: list[EncodedRows] = []
-            wanted = len(pool.rows)
-            while wanted:
-                rows = next(raw_rows) if left is None else left
-                part, left = rows.slice(0, wanted), rows.slice(wanted)
-                left = left if left.num_rows else None
-                held.append(EncodedRows.encode(encoder, part))
-                wanted -= part.num_rows
-            yield pool, EncodedRows.concat(held or [EncodedRows.encode(encoder, self._log.no_rows)])
-
-    def _share(self, order: EpochOrder, split: Split, first_row: int) -> Iterator[pa.RecordBatch]:
-        """Raw rows of a share from its `first_row` on."""
-        for group, first, stop in order.pieces(first_row):
-            position = 0
-            for rows in self._rows_of(group, split, self.columns, _READ_ROWS):
-                begin, end = max(first - position, 0), min(stop - position, rows.num_rows)
-                if begin < end:
-                    yield rows.slice(begin, end - begin)
-                position += rows.num_rows
-                if position >= stop:
-                    break
-            if position < stop:
-                raise DataError(
-                    f"file '{self._log.file(group)}' holds fewer rows of split '{split}' than when it was counted; "
-                    "do not change files while they are read"
-                )
-
-    def _rows_of(self, group: int, split: Split, columns: tuple[str, ...], batch_size: int) -> Iterator[pa.RecordBatch]:
+    def _rows_of(self, group: int, split: Split, batch_size: int) -> Iterator[pa.RecordBatch]:
         """Rows of one row group and split."""
-        for batch in self._log.read(group, columns, batch_size):
+        for batch in self._log.read(group, self.columns, batch_size):
             with naming(f"file '{self._log.file(group)}'"):
                 chosen = self._assign(batch) == SPLITS.index(split)
             if chosen.any():

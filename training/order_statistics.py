@@ -45,16 +45,17 @@ def _select(scan: Callable[[], Iterable[Floats]], ranks: npt.NDArray[np.int64]) 
     """The values that stand at `ranks` when all are sorted."""
     known, left = np.zeros(len(ranks), np.uint64), ranks.copy()
     for shift in range(64 - _BITS, -1, -_BITS):
-        counts = np.zeros((len(ranks), 1 << _BITS), np.int64)
+        prefixes, which = np.unique(known, return_inverse=True)  # neighbours mostly share theirs
+        counts = np.zeros((len(prefixes), 1 << _BITS), np.int64)
         for values in scan():
             keys = _ordered(values) >> np.uint64(shift)
-            above = keys >> np.uint64(_BITS)
-            digits = (keys & np.uint64((1 << _BITS) - 1)).astype(np.int64)
-            for place, prefix in enumerate(known):
+            above, digits = keys >> np.uint64(_BITS), keys.astype(np.uint16)
+            for place, prefix in enumerate(prefixes):
                 counts[place] += np.bincount(digits[above == prefix], minlength=1 << _BITS)
-        for place, sums in enumerate(np.cumsum(counts, axis=1)):
-            digit = int(np.searchsorted(sums, left[place], side="right"))
-            left[place] -= sums[digit - 1] if digit else 0
+        sums = np.cumsum(counts, axis=1)
+        for place, of_prefix in enumerate(sums[which]):
+            digit = int(np.searchsorted(of_prefix, left[place], side="right"))
+            left[place] -= of_prefix[digit - 1] if digit else 0
             known[place] = (known[place] << np.uint64(_BITS)) | np.uint64(digit)
     selected: list[float] = _from_ordered(known).tolist()
     return selected

@@ -83,5 +83,5 @@ def test_rows_in_file_order(damage: Damage, checked: Impressions, folder: Path) 
 
 def test_fewer_rows_of_the_split_than_were_counted(checked: Impressions, encoder: Encoder) -> None:
     checked.counts_GS[2, 0] += 1
-    with pytest.raises(DataError, match=r"part-0\.parquet' holds fewer rows of split 'train' than when it was counted"):
+    with pytest.raises(DataError, match=r"part-0\.parquet' holds fewer rows of the split than when it was counted"):
         list(checked.batches("train", encoder, 64, seed=1))
