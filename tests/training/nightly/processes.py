@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -99,10 +100,35 @@ class Nights:
         self._started.append(process)
         return NightProcess(process, output)
 
+    def start_two(self, arguments: list[str], folder: Path, first: tuple[object, ...] = ()) -> list[NightProcess]:
+        """Start one as two processes of a group on loopback.
+
+        Args:
+            arguments: Of `ranker-train`.
+            folder: For what they print.
+            first: Arguments of `die_at` for the first of them.
+        """
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+        own = [shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+        return [
+            self.start(arguments, folder / f"rank{rank}.txt", prepare, own[rank], first if rank == 0 else ())
+            for rank in range(2)
+        ]
+
     def run(self, arguments: list[str], output: Path) -> tuple[int, str]:
         """Run one to its end; its exit code and what it printed."""
         process = self.start(arguments, output)
         return process.wait(), process.printed
+
+
+def prepare(environment: dict[str, str], dying: tuple[str, str, int] | tuple[()]) -> None:
+    """Be one of several processes, which may have to die."""
+    os.environ.update(environment)
+    if dying:
+        die_at(*dying)
 
 
 def die_at(kind: str, place: str, times: int) -> None:
