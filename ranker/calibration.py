@@ -122,6 +122,11 @@ class Calibration(FrozenConfig):
     tasks: dict[Name, TaskCalibration] = Field(min_length=1)
     outputs: dict[Name, tuple[Name, ...]] = Field(default_factory=dict, description="Factors of derived outputs.")
 
+    @property
+    def negative_sampling_rate(self) -> dict[str, float]:
+        """By task, the share of negatives that the log kept."""
+        return {name: task.negative_sampling_rate for name, task in self.tasks.items()}
+
     @classmethod
     def identity(cls, schema: Schema) -> Calibration:
         """No calibration: sigmoid for binary tasks, regression as is."""

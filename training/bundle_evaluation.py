@@ -76,6 +76,7 @@ def evaluate_bundle(path: Path, config: ExperimentConfig, data: str | Path, spli
         user_ids=joined.get(schema.ids.user or ""),
         request_ids=joined.get(schema.ids.request or ""),
         fused_score=joined["score"],
+        negative_sampling_rate=bundle.calibration.negative_sampling_rate,
     )
     return BundleEvaluation(report, joined)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.table import Table
 from ranker.schema import Schema
 from training.labels import OutputLabels, task_labels
 from training.metrics import Gauc, Ndcg, Reliability, auc, gauc, log_loss, mse, ndcg, reliability, rmse
+from training.thinning import full_log_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def evaluate(
     request_ids: NDArray[Any] | None = None,
     fused_score: NDArray[Any] | None = None,
     ks: Sequence[int] = (5, 10),
+    negative_sampling_rate: Mapping[str, float] = MappingProxyType({}),
 ) -> EvaluationReport:
     """Judge calibrated outputs by observed labels.
 
@@ -128,6 +131,8 @@ def evaluate(
         request_ids: One per row; None: no NDCG.
         fused_score: One per row, what serving ranks by; None: not judged.
         ks: Places of NDCG@k, each at least 1.
+        negative_sampling_rate: By task, the share of negatives that the log kept: probabilities are judged as those of
+            the full log.
 
     Raises:
         DataError: As `training.labels.task_labels`.
@@ -147,15 +152,16 @@ def evaluate(
         if values is not None and len(values) != num_rows:
             raise ValueError(f"`{name}` must have one value per row ({num_rows}), got {len(values)}")
     ranks = _Ranks(user_ids, request_ids, tuple(ks))
+    weights = full_log_weights(schema, known, negative_sampling_rate)
     regressions = {task.name for task in schema.tasks if task.kind == "regression"}
     reports = tuple(
         _regression(name, outputs[name], known[name])
         if name in regressions
-        else _binary(name, outputs[name], known[name], ranks, probabilities=True)
+        else _binary(name, outputs[name], known[name], ranks, weights[name])
         for name in schema.output_names
     )
     fused = tuple(
-        _binary(name, fused_score, known[name], ranks, probabilities=False)
+        _binary(name, fused_score, known[name], ranks, None)
         for name in schema.output_names
         if fused_score is not None and name not in regressions
     )
@@ -172,8 +178,9 @@ class _Ranks:
 
 
 def _binary(
-    name: str, scores: NDArray[Any], known: OutputLabels, ranks: _Ranks, *, probabilities: bool
+    name: str, scores: NDArray[Any], known: OutputLabels, ranks: _Ranks, weights: NDArray[np.float64] | None
 ) -> OutputReport:
+    """One output; `weights` say how many rows of the full log each is, None: the scores are no probabilities."""
     mask, scores, labels = known.mask, np.asarray(scores)[known.mask], known.values[known.mask]
     by_user = None if ranks.users is None else gauc(scores, labels, np.asarray(ranks.users)[mask])
     by_request: tuple[Ndcg, ...] = ()
@@ -194,8 +201,8 @@ def _binary(
         auc=overall,
         gauc=by_user,
         ndcg=by_request,
-        log_loss=log_loss(scores, labels) if probabilities else None,
-        reliability=reliability(scores, labels) if probabilities else None,
+        log_loss=None if weights is None else log_loss(scores, labels, weights[mask]),
+        reliability=None if weights is None else reliability(scores, labels, weights=weights[mask]),
         notes=tuple(notes),
     )
 

@@ -49,7 +49,13 @@ class Predictions:
         """Every metric of every calibrated output and of the fused score."""
         outputs = calibration.apply(self.raw)
         return evaluate(
-            self.schema, outputs, self.labels, self.user_ids, self.request_ids, fused_score=policy.score(outputs)
+            self.schema,
+            outputs,
+            self.labels,
+            self.user_ids,
+            self.request_ids,
+            fused_score=policy.score(outputs),
+            negative_sampling_rate=calibration.negative_sampling_rate,
         )
 
     def masks(self) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.bool_]]]:

@@ -43,7 +43,8 @@ class Gate(nn.Module):
 
     def logits(self, x_BD: Tensor) -> Tensor:
         """W x, [B, E]."""
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # public, but not in torch's `__all__`
+        # Public, but not in torch's `__all__`; behind the ignore nothing may stand, or scripting takes it for a type.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             scripted_BE: Tensor = self.linear(x_BD)
             return scripted_BE
         with torch.autocast(x_BD.device.type, enabled=False):

@@ -30,7 +30,8 @@ class FullLinear(nn.Linear):
 
     def forward(self, x_I: Tensor) -> Tensor:
         """Map [..., I] to [..., O]."""
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # public, but not in torch's `__all__`
+        # Public, but not in torch's `__all__`; behind the ignore nothing may stand, or scripting takes it for a type.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.linear(x_I, self.weight, self.bias)
         with torch.autocast(x_I.device.type, enabled=False):
             return F.linear(full_precision(x_I), self.weight, self.bias)

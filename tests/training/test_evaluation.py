@@ -124,3 +124,25 @@ def test_a_missing_output_and_a_wrong_length_are_named(outputs: dict[str, Any], 
         evaluate(SCHEMA, {k: v for k, v in outputs.items() if k != "ctcvr"}, labels)
     with pytest.raises(ValueError, match=r"`user_ids` must have one value per row \(401\), got 3"):
         evaluate(SCHEMA, outputs, labels, np.arange(3))
+
+
+def test_probabilities_of_a_thinned_log_are_judged_as_those_of_the_full_one() -> None:
+    random = np.random.default_rng(3)
+    truth = random.beta(1, 9, 40_000)
+    click = (random.random(len(truth)) < truth).astype(float)
+    nothing = {"buy": np.full(len(truth), np.nan), "amount": np.full(len(truth), np.nan)}
+    outputs = {"ctr": truth, "cvr": truth, "amount": truth, "ctcvr": truth}
+    full = evaluate(SCHEMA, outputs, {"click": click, **nothing})["ctr"]
+    kept = (click == 1) | (random.random(len(truth)) < 0.25)
+    thinned_outputs = {name: values[kept] for name, values in outputs.items()}
+    thinned_labels = {name: values[kept] for name, values in {"click": click, **nothing}.items()}
+    thinned = evaluate(SCHEMA, thinned_outputs, thinned_labels, negative_sampling_rate={"ctr": 0.25})["ctr"]
+    naive = evaluate(SCHEMA, thinned_outputs, thinned_labels)["ctr"]
+    assert full.reliability is not None
+    assert thinned.reliability is not None
+    assert naive.reliability is not None
+    assert full.reliability.predicted_over_observed == pytest.approx(1, abs=0.05)
+    assert thinned.reliability.predicted_over_observed == pytest.approx(1, abs=0.05)
+    assert naive.reliability.predicted_over_observed is not None
+    assert naive.reliability.predicted_over_observed < 0.5
+    assert thinned.log_loss == pytest.approx(full.log_loss, rel=0.02)

@@ -35,7 +35,7 @@ class JudgedRows:
     @classmethod
     def of(cls, predictions: Predictions, calibration: Calibration) -> JudgedRows:
         """The rows of a network's predictions."""
-        rates = {name: task.negative_sampling_rate for name, task in calibration.tasks.items()}
+        rates = calibration.negative_sampling_rate
         return cls(predictions.labels, predictions.user_ids, predictions.request_ids, rates)
 
 

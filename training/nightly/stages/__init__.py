@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training.nightly.night import Night
 from training.nightly.stages.calibrate import calibrate
 from training.nightly.stages.check import check
 from training.nightly.stages.evaluate import evaluate
@@ -15,7 +14,7 @@ from training.nightly.stages.materialize import materialize
 from training.nightly.stages.publish import publish
 from training.nightly.stages.train import train
 
-Stage = Callable[[Night], dict[str, Any]]
+Stage = Callable[[Any], dict[str, Any]]  # of a Night
 
 # Every process runs every stage; its summary, JSON values, goes into the run's record.
 STAGES: dict[str, Stage] = {
@@ -29,4 +28,17 @@ STAGES: dict[str, Stage] = {
     "materialize": materialize,
 }
 
-__all__ = ["STAGES", "Stage"]
+__all__ = [
+    # in order
+    "STAGES",
+    "Stage",
+    # one by one
+    "check",
+    "train",
+    "calibrate",
+    "evaluate",
+    "gate",
+    "export",
+    "publish",
+    "materialize",
+]

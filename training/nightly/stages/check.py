@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ranker.atomic import atomic_folder
+from ranker.errors import DataError
 from training.data_check import DataCheckReport, DataProfile, check as check_profile, profile
 from training.errors import BadData
 from training.nightly.first import on_first
@@ -33,9 +34,8 @@ def _check(night: Night) -> dict[str, Any]:
     today = profile(night.impressions, config, night.day, night.config.training.seed)
     today.save(night.folder / PROFILE)
     references = _references(night)
-    report = check_profile(
-        today, references, config, night.day, None if night.earlier is None else night.earlier.encoder
-    )
+    known = None if night.earlier is None else night.earlier.encoder
+    report = check_profile(today, references, config, night.day, known, _champion_auc(night))
     night.write(FINDINGS, report.to_dict())
     _tell(night, report)
     if report.errors:
@@ -44,7 +44,7 @@ def _check(night: Night) -> dict[str, Any]:
             + "; ".join(f"{finding.subject}: {finding.message}" for finding in report.errors)
             + ". Mend the data and run again, or adjust `data_check` in the experiment"
         )
-    encoder = fit_encoder(night.impressions, None if night.earlier is None else night.earlier.encoder)
+    encoder = fit_encoder(night.impressions, known)
     remove(night.folder / ENCODER)
     with atomic_folder(night.folder / ENCODER) as folder:
         encoder.save(folder)
@@ -58,12 +58,20 @@ def _check(night: Night) -> dict[str, Any]:
 
 def _references(night: Night) -> list[DataProfile]:
     """Profiles of earlier nights whose data passed, oldest first."""
-    found = [
-        DataProfile.load(folder / PROFILE)
-        for folder, record in past_runs(night.paths.runs)
-        if record.date < night.day and record.done("check") and (folder / PROFILE).exists()
-    ]
+    found: list[DataProfile] = []
+    for folder, record in past_runs(night.paths.runs):
+        if record.date < night.day and record.done("check"):
+            try:
+                found.append(DataProfile.load(folder / PROFILE))
+            except DataError as error:
+                night.log.warn("profile_unreadable", f"not compared with: {error}")
     return found[-night.config.data_check.history :]
+
+
+def _champion_auc(night: Night) -> dict[str, float]:
+    """AUC of the live model by task, as its own night measured it."""
+    outputs = {} if night.champion is None else night.champion.metrics.get("test", {}).get("outputs", {})
+    return {task: found["auc"] for task, found in outputs.items() if found.get("auc") is not None}
 
 
 def _tell(night: Night, report: DataCheckReport) -> None:
