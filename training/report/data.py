@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from training.data_check import DataProfile
 from training.data_check.data_profile import FeatureProfile, Rate
@@ -14,6 +14,7 @@ from training.report.run_files import RunFiles
 
 _BINS, _VALUES, _SIGMAS = 10, 50, 4.0  # as the check's defaults: they choose the cells of the shown index
 _BEFORE = "night before"
+_LEAST = 0.0005  # what shows in three digits
 _FULL_BAR = 0.25  # an index that is by custom a large change
 
 
@@ -89,8 +90,7 @@ def _features(profile: DataProfile, before: DataProfile | None) -> Table:
         for row, (name, moved) in zip(rows, drifts.items(), strict=True):
             earlier = before.features.get(name)
             row += [UNKNOWN if earlier is None else percent(earlier.null_rate.value), _drift_cell(moved)]
-        known = [(moved, name) for name, moved in drifts.items() if moved is not None]
-        title += f": the largest drift is {shown(max(known)[0], 3)}, of {max(known)[1]}" if known else ""
+        title += _largest({name: moved for name, moved in drifts.items() if moved is not None})
     return Table.of(columns, rows, title=title, words=(1, 2), folded=True)
 
 
@@ -103,8 +103,20 @@ def _drift(before: FeatureProfile | None, feature: FeatureProfile) -> float | No
     return None if moved is None else moved.psi
 
 
+def _largest(drifts: Mapping[str, float]) -> str:
+    """The end of the title, so that it can stay folded."""
+    if not drifts:
+        return ""
+    name = max(drifts, key=lambda feature: drifts[feature])
+    if drifts[name] < _LEAST:
+        return ": none has moved beyond chance"
+    return f": {name} has moved most, by {shown(drifts[name], 3)}"
+
+
 def _drift_cell(psi: float | None) -> Cell:
-    return Cell(UNKNOWN) if psi is None else Cell(shown(psi, 3), bar=min(1.0, psi / _FULL_BAR))
+    if psi is None:
+        return Cell(UNKNOWN)
+    return Cell(shown(psi, 3), bar=min(1.0, psi / _FULL_BAR) if psi >= _LEAST else None)
 
 
 def _values(feature: FeatureProfile) -> str:

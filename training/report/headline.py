@@ -145,5 +145,5 @@ def facts(run: RunFiles) -> Iterator[tuple[str, str]]:
     if record is not None and record.stages:
         yield "took", duration(sum(stage.seconds for stage in record.stages))
     warnings = {"data": run.data_check, "gate": run.decision}
-    if found := [f"{len(said.warnings)} {name}" for name, said in warnings.items() if said and said.warnings]:
+    if found := [f"{name} {len(said.warnings)}" for name, said in warnings.items() if said and said.warnings]:
         yield "warnings", ", ".join(found)

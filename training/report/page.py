@@ -96,12 +96,11 @@ def _settings(run: RunFiles) -> Table | None:
 
 
 def _made_by(run: RunFiles) -> Iterator[str]:
-    """Versions of what made the model."""
+    """Versions of what made the model, in sentences."""
     if run.record is not None:
-        yield f"fingerprint of experiment and data {run.record.fingerprint}"
+        yield f"Fingerprint of experiment and data: {run.record.fingerprint}."
     try:
         manifest = Manifest.load(run.folder / BUNDLE)
     except BundleError:
-        return
-    yield f"ranker {manifest.code_version}"
-    yield f"torch {manifest.torch_version}"
+        return  # the run has not come to its bundle
+    yield f"Made by version {manifest.code_version} with torch {manifest.torch_version}."

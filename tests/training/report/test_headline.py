@@ -137,4 +137,4 @@ def test_facts_name_versions_and_count_warnings(night: Path) -> None:
     assert found["live before"] == OLD
     assert found["rows"] == "700"
     assert found["model"] == "mmoe, static"
-    assert found["warnings"] == "1 data, 2 gate"
+    assert found["warnings"] == "data 1, gate 2"

@@ -91,7 +91,17 @@ def test_data_hold_labels_and_features_beside_those_before(run: RunFiles, before
     assert run.profile is not None
     assert list(rows(features)) == list(run.profile.features)
     assert rows(features)["price"][-1] == "0.000"
-    assert "the largest drift is 0.000" in features.title
+    assert features.title.endswith("none has moved beyond chance")
+
+
+def test_the_feature_that_moved_most_is_named(run: RunFiles, before: RunFiles) -> None:
+    assert before.profile is not None
+    known = before.profile.features
+    older = before.profile.model_copy(update={"features": {**known, "price": known["hour"]}})
+    (_, features) = tables(next(data_panel(run, replace(before, profile=older))))
+    assert ": price has moved most, by " in features.title
+    moved = {row[0].text: row[-1].bar for row in features.rows}
+    assert [name for name, bar in moved.items() if bar is not None] == ["price"]
 
 
 def test_a_feature_that_is_new_has_no_drift(run: RunFiles, before: RunFiles) -> None:
@@ -101,7 +111,7 @@ def test_a_feature_that_is_new_has_no_drift(run: RunFiles, before: RunFiles) -> 
     assert rows(features)["price"][-2:] == [UNKNOWN, UNKNOWN]
     assert rows(labels)["ctr"][-1] == UNKNOWN
     assert features.title.startswith("Features (")
-    assert "drift" not in features.title
+    assert "moved" not in features.title
 
 
 def test_findings_name_their_subject(run: RunFiles) -> None:
