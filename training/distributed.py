@@ -29,6 +29,7 @@ from torchrec.distributed.types import ShardedTensor
 from torchrec.optim import RowWiseAdagrad
 
 from ranker.layers.embedding import TABLE_PREFIX
+from training.allocator import keep_freed_memory
 from training.config import TableOptimizer
 
 # Says at every start that a function torchrec calls has a successor; nothing a user could act on.
@@ -39,10 +40,11 @@ _TABLE_OPTIMIZERS: dict[str, type[Optimizer]] = {"rowwise_adagrad": RowWiseAdagr
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """The group of training processes: torchrun's, or one of this process alone."""
+    """The group of training processes: torchrun's, or one of this process alone; freed memory stays theirs."""
     if dist.is_initialized():
         yield
         return
+    keep_freed_memory()
     if "WORLD_SIZE" in os.environ:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
