@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def past_run(shop: Shop, day: str, outcome: Outcome | None) -> Path:
     folder = shop.runs / day
     for name in ("trained", "bundle"):
         (folder / name).mkdir(parents=True)
-    record = RunRecord.new(FIRST.replace(month=1, year=int(day[:4]), day=int(day[-2:])), "0" * 16, 1, None)
-    (record if outcome is None else record.ended(outcome, "")).save(folder)
+    record = RunRecord.new(date.fromisoformat(day), "0" * 16, 1, None)
+    (record if outcome is None else record.with_stage("publish", 1.0, {}).ended(outcome, "")).save(folder)
     return folder
 
 
@@ -186,12 +187,15 @@ def test_a_damaged_champion_means_floors_alone_and_a_cold_start(open_shop: Shop)
     assert any("floors alone" in line["message"] for line in lines if line["event"] == "gate_warning")
 
 
-def test_a_damaged_state_means_the_weights_of_the_live_bundle(open_shop: Shop) -> None:
+def test_a_damaged_state_or_profile_costs_that_alone(open_shop: Shop) -> None:
     state = next((open_shop.runs / FIRST.isoformat() / "trained").glob("*/state.safetensors"))
     state.write_bytes(state.read_bytes()[:-1])
+    (open_shop.runs / FIRST.isoformat() / "profile.json").write_text("{")
     record = open_shop.night(SECOND, stop=StopBefore(open_shop, "calibrate"))
     assert f"bundle {record.champion}" in summary(record, "train")["warm_start"]
-    assert "state_unreadable" in [line["event"] for line in open_shop.logged(SECOND.isoformat())]
+    assert summary(record, "check")["compared_with"] == []
+    events = [line["event"] for line in open_shop.logged(SECOND.isoformat())]
+    assert {"state_unreadable", "profile_unreadable"} <= set(events)
 
 
 def test_a_state_that_is_gone_is_never_an_untrained_network(shop: Shop) -> None:
@@ -220,7 +224,7 @@ def test_stopped_before_any_stage_it_goes_on_there(shop: Shop, after_first: Shop
 def test_old_versions_and_states_are_dropped(shop_of_two: Shop) -> None:
     first, second = (info.version for info in shop_of_two.registry.versions())
     ended, unfinished = (
-        past_run(shop_of_two, "2025-12-30", Outcome.PUBLISHED),
+        past_run(shop_of_two, "2025-12-30", Outcome.FAILED),
         past_run(shop_of_two, "2025-12-31", None),
     )
     shop_of_two.set("nightly", keep_versions=2, keep_states=2)

@@ -58,7 +58,7 @@ def _drop_old_states(night: Night, live: str | None) -> None:
     folders = [
         folder
         for folder, record in past_runs(night.paths.runs)
-        if record.outcome is not None and record.outcome.final and record.version != live
+        if record.done("publish") and record.version != live  # what may be left of that run needs no state
         if (folder / TRAINED).is_dir()
     ]
     others = night.config.nightly.keep_states - 1  # beside tonight's
