@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ranker.encoding import Encoder
 from training.batches import Batch, EncodedRows, encode_batch
@@ -43,6 +43,7 @@ def test_labels_and_masks(encoder: Encoder, log_table: pa.Table) -> None:
         assert torch.equal(found, expected)
 
 
+@settings(deadline=None)
 @given(places=st.lists(st.integers(0, 40), max_size=30))
 def test_rows_taken_are_those_rows_encoded(places: list[int], encoder: Encoder, log_table: pa.Table) -> None:
     rows = log_table.slice(100, 41)
@@ -50,6 +51,7 @@ def test_rows_taken_are_those_rows_encoded(places: list[int], encoder: Encoder, 
     assert_same(taken, encode_batch(encoder, rows.take(pa.array(places, pa.int64()))))
 
 
+@settings(deadline=None)
 @given(borders=st.lists(st.integers(0, 60), min_size=1, max_size=5))
 def test_parts_put_together_are_the_whole(borders: list[int], encoder: Encoder, log_table: pa.Table) -> None:
     borders = sorted({0, *borders})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from training.order import EpochOrder
 
@@ -35,6 +35,7 @@ def steps(share: EpochOrder, start: int = 0) -> list[list[tuple[int, int]]]:
     return found
 
 
+@settings(deadline=None)
 @given(**SIZES, world=st.integers(1, 5))
 def test_every_row_once_on_one_process(counts: list[int], batch_size: int, shuffle_rows: int, world: int) -> None:
     shares = [order(counts, batch_size, shuffle_rows, rank=rank, world=world) for rank in range(world)]
@@ -43,6 +44,7 @@ def test_every_row_once_on_one_process(counts: list[int], batch_size: int, shuff
     assert [share.num_rows for share in shares] == [sum(map(len, steps(share))) for share in shares]
 
 
+@settings(deadline=None)
 @given(**SIZES, world=st.integers(1, 5))
 def test_processes_take_equal_shares_in_equally_many_steps(
     counts: list[int], batch_size: int, shuffle_rows: int, world: int
@@ -64,6 +66,7 @@ def test_processes_take_equal_shares_in_equally_many_steps(
             assert lengths[:-1] == [batch_size] * (share.num_steps - 1)
 
 
+@settings(deadline=None)
 @given(**SIZES, world=st.integers(1, 3), rank=st.integers(0, 2), start=st.integers(0, 70))
 def test_steps_are_the_same_wherever_reading_begins(
     counts: list[int], batch_size: int, shuffle_rows: int, world: int, rank: int, start: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from training.order_statistics import stream_quantiles
 
@@ -12,6 +12,7 @@ NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64, mi
 FRACTIONS = st.lists(st.floats(0, 1), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(values=NUMBERS.filter(bool), fractions=FRACTIONS, border=st.integers(0, 9))
 def test_as_numpy_says(values: list[float], fractions: list[float], border: int) -> None:
     column = np.array(values)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ranker.errors import DataError
 from ranker.schema import Ids
@@ -35,6 +35,7 @@ def test_rows_say_where_they_belong() -> None:
     assert places(ColumnSplit(column="part", train="0", valid="1", test="2"), pa.array([2, 0, 1])) == [2, 0, 1]
 
 
+@settings(deadline=None)
 @given(
     users=st.lists(st.integers(0, 200), min_size=1, max_size=80),
     fractions=st.sampled_from([(0.1, 0.1), (0.4, 0.3), (0.05, 0.6)]),
@@ -53,6 +54,7 @@ def test_shares_of_users() -> None:
     assert found == pytest.approx([0.5, 0.2, 0.3], abs=0.02)
 
 
+@settings(deadline=None)
 @given(
     times=st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=80),
     fractions=st.sampled_from([(0.1, 0.1), (0.4, 0.3), (0.05, 0.6)]),
