@@ -1,0 +1,132 @@
+"""How fast a model trains: against torch-rechub and DeepCTR-Torch in turn, and against its own matrix products.
+
+    python -m benchmarks.train --data ../shared/data/census_income_kdd/census_income_kdd_cat33.parquet
+
+MMoE of 4 experts [256, 128] and towers [64], 16 columns a table, batches of 4,096, two tasks; as many epochs for all.
+The epoch that is best on the validation rows is judged on the test rows. An epoch is timed from reading to its last
+step: ours reads and encodes the Parquet file anew in each, the others loop over codes that lie in memory. The first,
+which warms up, does not count. Rows per second are by the clock; beside them, of the processor: those hardly change
+where other programs run. The peers get an environment of their own, build/peers/.venv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.support.results import write_results
+from benchmarks.support.train_data import census_columns, write_big_tables
+from benchmarks.support.train_step import measure
+from benchmarks.train_peers.contest import Contest
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data" / "census_income_kdd" / "census_income_kdd_cat33.parquet"
+PEERS = ROOT / "build" / "peers" / ".venv"
+OURS, RECHUB, DEEPCTR = "ours", "torch-rechub", "DeepCTR-Torch"
+SCRIPTS = {OURS: "ours", "ours, fp32": "ours", RECHUB: "rechub", DEEPCTR: "deepctr"}
+EXTRAS = {"ours, fp32": ("fp32",)}
+TARGETS = {"cat33": 3.5, "big tables": 4.5}  # times torch-rechub
+RATES = {"rows_per_second": "rows/s", "rows_per_processor_second": "rows/s of the processor"}
+
+
+def install_peers() -> None:
+    """Make the peers' environment, once."""
+    if (PEERS / "complete").exists():
+        return
+    requirements = Path(__file__).parent / "train_peers"
+    subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+    pip = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-r", str(requirements / "requirements.txt")], check=True)
+    subprocess.run([*pip, "--no-deps", "-r", str(requirements / "requirements-no-deps.txt")], check=True)
+    (PEERS / "complete").touch()
+
+
+def train(name: str, contest: Contest) -> dict[str, Any]:
+    """One training in a process of its own; medians over its epochs, the first left out."""
+    python = sys.executable if SCRIPTS[name] == "ours" else str(PEERS / "bin" / "python")
+    contest = replace(contest, extra=EXTRAS.get(name, ()))
+    command = [python, "-W", "ignore", "-m", f"benchmarks.train_peers.{SCRIPTS[name]}", *contest.arguments()]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(contest.threads)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome | {rate: median(outcome[rate][1:]) for rate in RATES}
+
+
+def compete(contest: Contest, names: Sequence[str], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Every library in turn, `rounds` times."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names:
+            found[name].append(train(name, replace(contest, seed=number)))
+            print(f"round {number + 1}, {name}: {found[name][-1]['rows_per_second']:,.0f} rows/s", flush=True)
+    return found
+
+
+def summary(outcomes: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Medians over the rounds, and rates as multiples of torch-rechub's, each of the same round."""
+    lines: dict[str, dict[str, Any]] = {}
+    for name, rounds in outcomes.items():
+        line: dict[str, Any] = {rate: median(each[rate] for each in rounds) for rate in RATES}
+        for rate in RATES:
+            pairs = zip(rounds, outcomes[RECHUB], strict=True)
+            line[f"{rate}_ratio"] = median(each[rate] / peer[rate] for each, peer in pairs)
+        line["auc"] = {task: median(each["auc"][task] for each in rounds) for task in rounds[0]["auc"]}
+        lines[name] = line
+    return lines
+
+
+def show(title: str, lines: dict[str, dict[str, Any]]) -> None:
+    """The summary as a table."""
+    table = Table(title=title)
+    for column in ("library", *(word for label in RATES.values() for word in (label, "ratio")), "test AUC"):
+        table.add_column(column)
+    for name, line in lines.items():
+        rates = [word for rate in RATES for word in (f"{line[rate]:,.0f}", f"{line[rate + '_ratio']:.2f}")]
+        table.add_row(name, *rates, ", ".join(f"{auc:.4f}" for auc in line["auc"].values()))
+    Console().print(table)
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="the census file, categorical columns only")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library")
+    parser.add_argument("--libraries", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
+    parser.add_argument("--contests", nargs="+", choices=TARGETS, default=list(TARGETS))
+    asked = parser.parse_args()
+    install_peers()
+    names = list(dict.fromkeys([*asked.libraries, RECHUB]))
+    figures: dict[str, Any] = {"epochs": asked.epochs, "rounds": asked.rounds, "threads": asked.threads, "contests": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        big = Path(folder) / "big_tables.parquet"
+        columns = {"cat33": census_columns(), "big tables": write_big_tables(big)}
+        paths = {"cat33": asked.data, "big tables": big}
+        for title in asked.contests:
+            contest = Contest(paths[title], *columns[title], asked.epochs, 4096, asked.threads, 0, ())
+            outcomes = compete(contest, names, asked.rounds)
+            lines = summary(outcomes)
+            steps = {precision: measure(contest, precision) for precision in ("bf16", "fp32")}
+            show(f"{title}, target {TARGETS[title]} times {RECHUB}", lines)
+            print(json.dumps(steps, indent=2))
+            figures["contests"][title] = {"summary": lines, "rounds": outcomes, "step": steps}
+    print(f"kept in {write_results('train', figures)}")
+
+
+if __name__ == "__main__":
+    main()

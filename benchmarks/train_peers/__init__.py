@@ -1,0 +1,1 @@
+"""The libraries that `benchmarks.train` compares with, one script each, and ours in the same form."""
