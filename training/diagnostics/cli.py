@@ -14,7 +14,7 @@ from training.errors import ConfigError
 
 def diagnose(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A multi-task experiment.")],
-    data: Annotated[Path, typer.Option("--data", help="Impressions: a Parquet file, or a folder of them.")],
+    data: Annotated[str, typer.Option("--data", help="Impressions: a Parquet file, a folder of them, or a URL.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for diagnosis.html and diagnosis.json.")],
     seeds: Annotated[int, typer.Option("--seeds", help="Repeats of the verdict; 5 or more for small differences.")] = 3,
     primary: Annotated[

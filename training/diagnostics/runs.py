@@ -58,7 +58,7 @@ class Runs:
         ConfigError: More than one process, or a task that cannot be judged on the split.
     """
 
-    def __init__(self, config: ExperimentConfig, data: Path, split: Split, progress: Progress) -> None:
+    def __init__(self, config: ExperimentConfig, data: str | Path, split: Split, progress: Progress) -> None:
         if dist.get_world_size() > 1:
             raise ConfigError("diagnose must run in one process, got several; start it without torchrun")
         self.config, self.data, self.split, self.progress = config, data, split, progress

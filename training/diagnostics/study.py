@@ -35,7 +35,7 @@ _WIDTH = 32  # of a task alone, for the sweep, where the experiment has no layer
 _WATCHED: frozenset[Section] = frozenset(("affinity", "gradients", "losses", "covariance", "gates"))
 
 
-def diagnose(config: ExperimentConfig, data: Path, options: Options, progress: Progress) -> Diagnosis:
+def diagnose(config: ExperimentConfig, data: str | Path, options: Options, progress: Progress) -> Diagnosis:
     """Find out whether sharing pays off, and why.
 
     Args:
