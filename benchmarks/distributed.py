@@ -4,7 +4,7 @@
     python -m benchmarks.distributed --markdown    # the tables of the figures that are kept
 
 Every run is `ranker-train train`, under `torchrun` where there are two processes. Quality: the same seeds, and as many
-rows in a step of two processes together as in one of a single process. "2, then 1": SIGTERM in the third epoch ends
+rows in a step of two processes together as in one of a single process. "2, then 1": SIGTERM in the first epoch ends
 the two at a safe point, the same command alone goes on from their checkpoint, and what it exports is held against the
 state that it trained. Throughput: as many rows a step and process, one thread and a core of its own for each process;
 two runs that know nothing of each other show what the machine allows.
@@ -35,6 +35,7 @@ PARTS = ("throughput", "quality")
 ONE, TWO, MOVED, APART = "1 process", "2 processes", "2, then 1", "2 runs that know nothing of each other"
 ROWS, EPOCHS, BATCH = 200_000, 6, 512  # the batch of each of two processes
 SPEED_EPOCHS = 3  # the first warms up
+SAVED_AFTER = 1.5  # seconds: within the first epoch, so that the best one comes after the move
 SPEED = (
     "model={name: mmoe, num_experts: 4, expert_dims: [256, 128], tower_dims: [64]}",
     "weighting={name: static}",
@@ -47,7 +48,7 @@ def quality(log: Path, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any
     found = []
     for seed in seeds:
         common = (f"training.seed={seed}", f"training.epochs={EPOCHS}", f"training.early_stopping.patience={EPOCHS}")
-        half = (*common, f"training.batch_size={BATCH}")
+        half = (*common, f"training.batch_size={BATCH}", f"training.checkpoints.every_seconds={SAVED_AFTER}")
         one = Job(log, folder / f"one-{seed}", CONFIG, (*common, f"training.batch_size={2 * BATCH}"))
         two, moved = Job(log, folder / f"two-{seed}", CONFIG, half), Job(log, folder / f"moved-{seed}", CONFIG, half)
         one.finish(1)
@@ -55,9 +56,10 @@ def quality(log: Path, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any
         stopped = moved.stop_midway()
         moved.finish(1)
         auc = {name: job.auc() for name, job in ((ONE, one), (TWO, two), (MOVED, moved))}
-        found.append({"seed": seed, "auc": auc, "stopped": stopped, "export_error": moved.export_error()})
+        end = {"stopped": stopped, "best_epoch": moved.best_epoch(), "export_error": moved.export_error()}
+        found.append({"seed": seed, "auc": auc, **end})
         told = ", ".join(f"{name} {one['ctr']:.4f}" for name, one in auc.items())
-        print(f"seed {seed}: AUC of ctr {told}; {stopped}", flush=True)
+        print(f"seed {seed}: AUC of ctr {told}; {stopped}, best {moved.best_epoch()}", flush=True)
     return found
 
 
@@ -110,11 +112,14 @@ def _throughput_table(rounds: Sequence[Any]) -> str:
 
 
 def _mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.4f} ({np.std(values, ddof=1):.4f})"
+    spread = f" ({np.std(values, ddof=1):.4f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
 
 
 def _difference(seeds: Sequence[Any], name: str, output: str) -> str:
     own, alone = ([seed["auc"][each][output] for seed in seeds] for each in (name, ONE))
+    if len(own) == 1:
+        return f"{own[0] - alone[0]:+.4f}"
     found = paired_difference(own, alone)
     return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 

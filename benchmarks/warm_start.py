@@ -135,6 +135,8 @@ def _costs(runs: Sequence[Any], name: str) -> list[str]:
 
 def _difference(runs: Sequence[Any], name: str, output: str) -> str:
     own, scratch = (auc_SN(runs, each, output).mean(axis=1).tolist() for each in (name, SCRATCH))
+    if len(own) == 1:
+        return f"{own[0] - scratch[0]:+.4f}"
     found = paired_difference(own, scratch)
     return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 

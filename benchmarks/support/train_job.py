@@ -21,6 +21,7 @@ from training.config import load_config
 from training.data import Impressions
 from training.network import Network
 from training.predictions import predict
+from training.run import CHECKPOINTS
 from training.warm_start import BUNDLE, TrainedState
 
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -68,25 +69,25 @@ class Job:
         wait(self.start(processes))
 
     def stop_midway(self) -> str:
-        """Run it on two processes, end it by a signal in the third epoch; what it said in the end."""
+        """Run it on two processes and end it by a signal once it has saved a checkpoint; what it said in the end."""
         process = self.start(2)
-        assert process.stdout is not None
-        printed = []
-        for line in process.stdout:
-            printed.append(line)
-            if line.startswith("epoch 2:"):
-                time.sleep(0.2)  # some steps into the third
-                process.send_signal(signal.SIGTERM)
-        process.wait()
-        stopped = [line.strip() for line in printed if "stopped in epoch" in line]
+        while process.poll() is None and not any((self.run / CHECKPOINTS).glob("step-*")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate()
+        stopped = [line for line in printed.splitlines() if "stopped in epoch" in line]
         if not stopped:
-            raise RuntimeError(f"the run was not stopped:\n{''.join(printed)}")
-        return stopped[0]
+            raise RuntimeError(f"the run was not stopped:\n{printed}")
+        return stopped[0].removeprefix("error: ")
 
     def metrics(self) -> dict[str, Any]:
         """What the finished run left in `metrics.json`."""
         content: dict[str, Any] = json.loads((self.run / "metrics.json").read_bytes())
         return content
+
+    def best_epoch(self) -> int:
+        """Number of the epoch whose weights were exported."""
+        return int(self.metrics()["history"]["best_epoch"])
 
     def auc(self) -> dict[str, float]:
         """Test AUC of every output."""

@@ -15,7 +15,7 @@ from training.config import load_config
 def _seed(one: float, two: float) -> dict[str, Any]:
     error = {"to_trained_state": 2e-8 * one, "to_golden_rows": 1e-8}
     auc = {name: dict.fromkeys(OUTPUTS, value) for name, value in ((ONE, one), (TWO, two), (MOVED, two + 0.001))}
-    return {"seed": 1, "auc": auc, "stopped": "stopped in epoch 3", "export_error": error}
+    return {"seed": 1, "auc": auc, "stopped": "stopped in epoch 1", "best_epoch": 2, "export_error": error}
 
 
 def test_differences_are_paired_by_seed_and_the_worst_error_is_shown() -> None:
@@ -23,6 +23,7 @@ def test_differences_are_paired_by_seed_and_the_worst_error_is_shown() -> None:
     assert f"| {TWO}, less {ONE} (95 %) | +0.0100 [+0.0100, +0.0100] |" in table
     assert f"| {MOVED}, less {ONE} (95 %) | +0.0110 [+0.0110, +0.0110] |" in table
     assert "3 seeds" in table
+    assert f"| {TWO}, less {ONE} (95 %) | +0.0100 | +0.0100 | +0.0100 |" in markdown({"quality": [_seed(0.5, 0.51)]})
     assert "to trained state at most 1.5e-08" in table
 
 
