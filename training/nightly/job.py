@@ -95,7 +95,12 @@ def _run(night: Night) -> None:
         gate = night.record.done("gate")
         assert gate is not None
         if published.summary["published"]:
-            _end(night, Outcome.PUBLISHED, f"{night.record.version} is live")
+            version, live = night.record.version, published.summary["live"]
+            _end(
+                night,
+                Outcome.PUBLISHED,
+                f"{version} is live" if live == version else f"{version}; {live} is live since",
+            )
         else:
             _end(night, Outcome.CHAMPION_KEPT, " ".join(gate.summary["reasons"]))
 
@@ -134,10 +139,11 @@ def _explain(night: Night, stage: str, error: OSError) -> str:
 
 
 def _champion_changed(night: Night) -> bool:
-    """Whether what is live is neither what the gate compared with nor, after a kill, the new version itself."""
+    """Whether what is live is not what the gate compared with; a night that was killed may have published already."""
     gate = night.record.done("gate")
     assert gate is not None
-    return current(night.registry) not in (gate.summary["champion"], night.record.version)
+    published = {info.version for info in night.registry.versions()}
+    return current(night.registry) != gate.summary["champion"] and night.record.version not in published
 
 
 def _end(night: Night, outcome: Outcome, message: str) -> None:

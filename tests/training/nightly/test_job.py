@@ -210,15 +210,28 @@ def test_a_state_that_is_gone_is_never_an_untrained_network(shop: Shop) -> None:
 
 def test_stopped_before_any_stage_it_goes_on_there(shop: Shop, after_first: Shop) -> None:
     done: tuple[Any, ...] = ()
-    for attempt, stage in enumerate(STAGES[1:], start=1):
+    stages = ("train", "calibrate", "export", "materialize")
+    for attempt, stage in enumerate(stages, start=1):
         stopped = shop.night(FIRST, stop=StopBefore(shop, stage))
         assert (stopped.outcome, stopped.attempts) == (Outcome.INTERRUPTED, attempt)
         assert [each.name for each in stopped.stages] == STAGES[: STAGES.index(stage)]
         assert stopped.stages[: len(done)] == done  # none was repeated
         done = stopped.stages
     record = shop.night(FIRST)
-    assert (record.outcome, record.attempts) == (Outcome.PUBLISHED, len(STAGES))
+    assert (record.outcome, record.attempts) == (Outcome.PUBLISHED, len(stages) + 1)
     assert len(shop.registry.versions()) == 1
+
+
+def test_a_later_model_stays_live_when_an_earlier_night_is_finished(shop_of_two: Shop) -> None:
+    """Killed right after its model went live, a night is run again only when the next one has published too."""
+    killed = shop_of_two.record(SECOND.isoformat()).without("publish", "materialize").again()
+    killed.save(shop_of_two.runs / SECOND.isoformat())
+    later = shop_of_two.night(THIRD)
+    record = shop_of_two.night(SECOND)
+    assert (record.outcome, record.version) == (Outcome.PUBLISHED, killed.version)
+    assert later.version in record.message
+    assert shop_of_two.registry.current() == later.version
+    assert len(shop_of_two.registry.versions()) == 3
 
 
 def test_old_versions_and_states_are_dropped(shop_of_two: Shop) -> None:

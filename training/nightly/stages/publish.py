@@ -35,13 +35,17 @@ def _publish(night: Night) -> dict[str, Any]:
     version = night.record.version
     if version in {info.version for info in night.registry.versions()}:
         _check_same(night.folder / BUNDLE, night.registry.path(version))
-        night.registry.activate(version)
+        if current(night.registry) == gate.summary["champion"]:  # killed before it was live
+            night.registry.activate(version)
     else:
         night.registry.publish(night.folder / BUNDLE)
-    night.log.event("published", f"published {version}; it is now live", version=version)
+    live = current(night.registry)
+    night.log.event(
+        "published", f"published {version}; {'it' if live == version else live} is now live", version=version
+    )
     removed = night.registry.keep(night.config.nightly.keep_versions)
-    _drop_old_states(night, version)
-    return {"published": True, "live": version, "removed": removed}
+    _drop_old_states(night, live)
+    return {"published": True, "live": live, "removed": removed}
 
 
 def _check_same(ours: Path, published: Path) -> None:
