@@ -76,7 +76,8 @@ class EmbeddingLayer(nn.Module):
         parts: list[list[Tensor]] = [[], []]  # of the request, of the item
         if self.collection is not None:
             values_BP = self._pooled(encoded)
-            split = values_BP.split([block.width for block in self._blocks], dim=1)
+            widths = [block.width for block in self._blocks]
+            split = values_BP.split(widths, dim=1) if len(widths) > 1 else [values_BP]
             weights = self.bag_weights(encoded)
             for block, values_BV in sorted(zip(self._blocks, split, strict=True), key=lambda pair: pair[0].first):
                 weight_B = weights[block.first]
