@@ -6,6 +6,7 @@ It imports the bookkeeping of callbacks from TensorFlow, which nothing here need
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -34,6 +35,7 @@ def stand_in() -> None:
     """Make `tensorflow.python.keras.callbacks` importable."""
     for name in ("tensorflow", "tensorflow.python", "tensorflow.python.keras", "tensorflow.python.keras.callbacks"):
         sys.modules[name] = ModuleType(name)
+        sys.modules[name].__spec__ = ModuleSpec(name, None)  # torch looks whether there is a TensorFlow
     callbacks = sys.modules["tensorflow.python.keras.callbacks"]
     vars(callbacks).update(
         CallbackList=Callbacks, EarlyStopping=Callbacks, History=Callbacks, ModelCheckpoint=Checkpoint
