@@ -38,9 +38,12 @@ def training_panel(run: RunFiles) -> Iterator[Panel]:
 
 def _remarks(run: RunFiles, history: History) -> Iterator[Remark]:
     train = None if run.record is None else run.record.done("train")
+    warm = None if train is None else train.summary.get("warm_start")
+    if isinstance(warm, str):
+        yield Remark("note", _sentence(warm))  # and the next night goes on from here: no epoch needs to be the last
+        return
     if train is not None:
-        warm = train.summary.get("warm_start")
-        yield Remark("note", _sentence(warm) if isinstance(warm, str) else "Started from random weights.")
+        yield Remark("note", "Started from random weights.")
     if len(history.epochs) > 1 and history.best == len(history.epochs):
         text = "The last epoch was the best: training may not be done; try more epochs (training.epochs)."
         yield Remark("warning", text)

@@ -156,10 +156,12 @@ def test_training_says_what_it_went_on_from(night: Path, run: RunFiles) -> None:
     assert panel.remarks[0].text == "Started from random weights."
 
 
-def test_training_that_may_not_be_done_is_told(run: RunFiles) -> None:
+@pytest.mark.parametrize("warm", [None, "warm start from run x"])
+def test_training_from_scratch_that_may_not_be_done_is_told(run: RunFiles, warm: str | None) -> None:
     assert run.history is not None
-    for best, told in ((1, False), (len(run.history.epochs), True)):
-        (panel,) = training_panel(replace(run, history=replace(run.history, best=best)))
+    started = record(TODAY, ("check",)).with_stage("train", 1.0, {"warm_start": warm})
+    for best, told in ((1, False), (len(run.history.epochs), warm is None)):
+        (panel,) = training_panel(replace(run, record=started, history=replace(run.history, best=best)))
         assert any("may not be done" in remark.text for remark in panel.remarks) is told
         marked = [row[0].text for row in tables(panel)[-1].rows if row[0].note == "kept"]
         assert marked == [str(best)]
