@@ -26,13 +26,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.support.results import write_results
+from benchmarks.support.results import RESULTS, machine, write_results
 from benchmarks.support.train_data import census_columns, write_big_tables
 from benchmarks.support.train_step import measure
 from benchmarks.train_peers.contest import Contest
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data" / "census_income_kdd" / "census_income_kdd_cat33.parquet"
+KEPT = RESULTS / "train.json"
 PEERS = ROOT / "build" / "peers" / ".venv"
 OURS, RECHUB, DEEPCTR = "ours", "torch-rechub", "DeepCTR-Torch"
 SCRIPTS = {OURS: "ours", "ours, fp32": "ours", RECHUB: "rechub", DEEPCTR: "deepctr"}
@@ -112,7 +113,8 @@ def main() -> None:
     asked = parser.parse_args()
     install_peers()
     names = list(dict.fromkeys([*asked.libraries, RECHUB]))
-    figures: dict[str, Any] = {"epochs": asked.epochs, "rounds": asked.rounds, "threads": asked.threads, "contests": {}}
+    settings = {"epochs": asked.epochs, "rounds": asked.rounds, "threads": asked.threads}
+    kept = json.loads(KEPT.read_bytes())["contests"] if KEPT.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "big_tables.parquet"
         columns = {"cat33": census_columns(), "big tables": write_big_tables(big)}
@@ -124,8 +126,8 @@ def main() -> None:
             steps = {precision: measure(contest, precision) for precision in ("bf16", "fp32")}
             show(f"{title}, target {TARGETS[title]} times {RECHUB}", lines)
             print(json.dumps(steps, indent=2))
-            figures["contests"][title] = {"summary": lines, "rounds": outcomes, "step": steps}
-    print(f"kept in {write_results('train', figures)}")
+            kept[title] = {"machine": machine(), **settings, "summary": lines, "rounds": outcomes, "step": steps}
+            print(f"kept in {write_results('train', {'contests': kept})}")
 
 
 if __name__ == "__main__":

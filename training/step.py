@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ranker.encoding import Encoded
 from ranker.layers.embedding import EmbeddingLayer
 from ranker.losses import Objective, Targets, mean_losses, row_counts
-from ranker.models import Architecture, reaches
+from ranker.models import Architecture
 from ranker.weighting import GramAverage, GramConfig, Weighting
 from training.distributed import average, total
 from training.errors import DivergenceError
@@ -22,6 +22,7 @@ from training.gram import average_gradients, dense_gram, exact_gram, representat
 from training.optimizer import load_optimizer_state, optimizer_state
 from training.precision import Precision, products_in, resolve
 from training.random_state import random_again, random_state
+from training.shared_parameters import shared_and_own
 
 # Shapes: T = tasks, B = rows, D = width of the representation
 
@@ -90,7 +91,7 @@ class Step:
         self.num_steps = 0
         self.bad_steps_T = torch.zeros(num_tasks, dtype=torch.int64)
         self._weights_T = torch.full((num_tasks,), 1 / num_tasks, dtype=torch.float64)
-        self._shared, self._own = self._partition()
+        self._shared, self._own = shared_and_own(architecture, objective, embedding.output_dim)
         self._last = architecture.last_shared_parameters() if gram is not None and gram.scope == "last_shared" else []
 
     def __call__(self, encoded: Encoded, targets: Targets) -> StepResult:
@@ -267,23 +268,6 @@ class Step:
         terms = self.objective.terms(outputs, targets)
         counts = total(row_counts(terms)) / torch.distributed.get_world_size()
         return mean_losses(terms, counts)
-
-    def _partition(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The architecture's parameters: those that the losses of several tasks reach, and those of one alone."""
-        x_BD = torch.zeros(2, self.embedding.output_dim, device=self.device)
-        # Every label is known and there are rows of either kind, so that every term counts.
-        ones_BT = torch.ones(2, len(self.weighting.task_names), device=self.device)
-        probe = Targets(ones_BT, ones_BT > 0, clean_B=torch.tensor([False, True], device=self.device))
-        training = self.architecture.training
-        self.architecture.eval()  # two rows of zeros must not enter the statistics of a normalisation
-        with torch.enable_grad():
-            terms = self.objective.terms(self.architecture.training_outputs(x_BD), probe)
-            losses, _ = mean_losses(terms)
-            reached = reaches(dict(zip(terms, losses, strict=True)), self.architecture.named_parameters())
-        self.architecture.train(training)
-        shared = [p for name, p in self.architecture.named_parameters() if len(reached[name]) > 1]
-        own = [p for name, p in self.architecture.named_parameters() if len(reached[name]) == 1]
-        return shared, own
 
     def _count_bad(self, labelled_T: Tensor, active_T: Tensor, outputs: dict[str, Tensor], targets: Targets) -> None:
         """Count, by task, the steps on end that it had to be left out of; one without its labels does not count."""
