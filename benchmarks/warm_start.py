@@ -115,9 +115,11 @@ def markdown(figures: dict[str, Any]) -> str:
     for name in names:
         means = [f"{auc_SN(runs, name, output).mean():.4f}" for output in OUTPUTS]
         lines.append(f"| {' | '.join([name, *means, *_costs(runs, name)])} |")
-    lines += ["", "| AUC less that of training from scratch (95 %) | ctr | cvr | ctcvr |", "|---|---|---|---|"]
-    for name in (name for name in names if name != SCRATCH):
-        lines.append(f"| {' | '.join([name, *(_difference(runs, name, output) for output in OUTPUTS)])} |")
+    for baseline in (SCRATCH, YESTERDAY):
+        lines += ["", f"| AUC less {baseline} (95 %) | ctr | cvr | ctcvr |", "|---|---|---|---|"]
+        for name in (name for name in names if name != baseline):
+            cells = [_difference(runs, name, baseline, output) for output in OUTPUTS]
+            lines.append(f"| {' | '.join([name, *cells])} |")
     lines += ["", f"| AUC of ctr, night | {' | '.join(map(str, range(1, NUM_NIGHTS + 1)))} |"]
     lines += [f"|---{'|---' * NUM_NIGHTS}|"]
     for name in names:
@@ -133,11 +135,11 @@ def _costs(runs: Sequence[Any], name: str) -> list[str]:
     return [*medians, f"{sum(one['outcome'] == Outcome.PUBLISHED for one in every)} of {len(every)}"]
 
 
-def _difference(runs: Sequence[Any], name: str, output: str) -> str:
-    own, scratch = (auc_SN(runs, each, output).mean(axis=1).tolist() for each in (name, SCRATCH))
+def _difference(runs: Sequence[Any], name: str, baseline: str, output: str) -> str:
+    own, other = (auc_SN(runs, each, output).mean(axis=1).tolist() for each in (name, baseline))
     if len(own) == 1:
-        return f"{own[0] - scratch[0]:+.4f}"
-    found = paired_difference(own, scratch)
+        return f"{own[0] - other[0]:+.4f}"
+    found = paired_difference(own, other)
     return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 

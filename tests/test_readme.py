@@ -46,7 +46,7 @@ def shop(tmp_path: Path) -> Path:
 def test_the_tour_runs_as_it_is_written(shop: Path) -> None:
     (shop / "shop.yaml").write_text(_block("yaml"))
     commands = [line[2:] for line in README.splitlines() if line.startswith(tuple(f"$ {name}" for name in PROGRAMS))]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         program, *arguments = command.split()
         run = subprocess.run(

@@ -32,7 +32,7 @@ def plot_nights(auc: Mapping[str, Lines], seconds: Lines, path: Path) -> None:
             _draw(axes, lines, colors)
             axes.set_title(f"{output}: AUC on the next day")
         panels[0].set_ylabel("to training from scratch, in 0.0001")
-        panels[0].legend(loc="lower left", fontsize=8)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colors), fontsize=8)
         _times(panels[-1], seconds, colors)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
