@@ -1,6 +1,7 @@
 """How fast a model trains: against torch-rechub and DeepCTR-Torch in turn, and against its own matrix products.
 
     python -m benchmarks.train --data ../shared/data/census_income_kdd/census_income_kdd_cat33.parquet
+    python -m benchmarks.train --markdown    # the tables of the figures that are kept
 
 MMoE of 4 experts [256, 128] and towers [64], 16 columns a table, batches of 4,096, two tasks; as many epochs for all.
 The epoch that is best on the validation rows is judged on the test rows. An epoch is timed from reading to its last
@@ -22,9 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.support.results import RESULTS, machine, write_results
 from benchmarks.support.train_data import census_columns, write_big_tables
@@ -90,15 +88,25 @@ def summary(outcomes: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, An
     return lines
 
 
-def show(title: str, lines: dict[str, dict[str, Any]]) -> None:
-    """The summary as a table."""
-    table = Table(title=title)
-    for column in ("library", *(word for label in RATES.values() for word in (label, "ratio")), "test AUC"):
-        table.add_column(column)
-    for name, line in lines.items():
-        rates = [word for rate in RATES for word in (f"{line[rate]:,.0f}", f"{line[rate + '_ratio']:.2f}")]
-        table.add_row(name, *rates, ", ".join(f"{auc:.4f}" for auc in line["auc"].values()))
-    Console().print(table)
+def markdown(title: str, contest: dict[str, Any]) -> str:
+    """One contest as the tables of `docs/speed.md`."""
+    head = f"{title}: {contest['threads']} threads, {contest['rounds']} rounds of {contest['epochs']} epochs"
+    lines = [
+        head,
+        "",
+        "| library | rows/s | ratio | rows/s of the processor | ratio | test AUC |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, line in contest["summary"].items():
+        rates = " | ".join(f"{line[rate]:,.0f} | {line[rate + '_ratio']:.2f}" for rate in RATES)
+        lines.append(f"| {name} | {rates} | {', '.join(f'{auc:.4f}' for auc in line['auc'].values())} |")
+    parts = list(next(iter(contest["step"].values()))["parts"])
+    lines += ["", f"| precision | step, ms | its products alone, ms | share | {' | '.join(parts)} |"]
+    lines.append("|---" * (4 + len(parts)) + "|")
+    for precision, step in contest["step"].items():
+        shares = " | ".join(f"{share:.0%}" for share in (step["share_of_floor"], *step["parts"].values()))
+        lines.append(f"| {precision} | {step['step_ms']:.1f} | {step['products_ms']:.1f} | {shares} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -110,7 +118,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library")
     parser.add_argument("--libraries", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--contests", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--markdown", action="store_true", help="print the figures that are kept, and end")
     asked = parser.parse_args()
+    if asked.markdown:
+        print("\n\n".join(markdown(*each) for each in json.loads(KEPT.read_bytes())["contests"].items()))
+        return
     install_peers()
     names = list(dict.fromkeys([*asked.libraries, RECHUB]))
     settings = {"epochs": asked.epochs, "rounds": asked.rounds, "threads": asked.threads}
@@ -124,10 +136,9 @@ def main() -> None:
             outcomes = compete(contest, names, asked.rounds)
             lines = summary(outcomes)
             steps = {precision: measure(contest, precision) for precision in ("bf16", "fp32")}
-            show(f"{title}, target {TARGETS[title]} times {RECHUB}", lines)
-            print(json.dumps(steps, indent=2))
             kept[title] = {"machine": machine(), **settings, "summary": lines, "rounds": outcomes, "step": steps}
-            print(f"kept in {write_results('train', {'contests': kept})}")
+            print(f"{markdown(title, kept[title])}\n\nwanted: {TARGETS[title]} times {RECHUB}")
+            print(f"kept in {write_results('train', {'contests': kept})}", flush=True)
 
 
 if __name__ == "__main__":
