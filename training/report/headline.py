@@ -50,8 +50,8 @@ def headline(run: RunFiles) -> Headline:
         case Outcome.FAILED:
             return Headline("bad", "failed", f"Failed in stage {_stage(record)}", _live(record), _message(record))
         case Outcome.INTERRUPTED:
-            text = f"Run the same date again: it goes on from there. {_live(record)}"
-            return Headline("open", "interrupted", f"Stopped in stage {_stage(record)}", text, _message(record))
+            title = f"Stopped in stage {_stage(record)}"
+            return Headline("open", "interrupted", title, _live(record), _message(record))
     if decision is None:
         text = f"Stage {_stage(record)} is under way, or the run was killed in it. {_live(record)}"
         return Headline("open", "not finished", "Not finished yet", text)
