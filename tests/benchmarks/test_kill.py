@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill import Outcome, measure, table
-from benchmarks.support.kill_points import PARTIALS, KillPoint, draw
+from benchmarks.support.kill_points import PARTIALS, KillPoint, attempt_begins, draw, stage_begins
 from training.nightly import RunRecord
 
 STAGES = ("check", "train", "calibrate", "evaluate", "gate", "export", "publish", "materialize")
@@ -26,10 +26,10 @@ def record() -> RunRecord:
 def test_twenty_points_over_all_stages(record: RunRecord) -> None:
     points = draw(record, 12.0, seed=3)
     assert len(points) == 20
-    assert {point.stage for point in points} == {*STAGES, ""}
+    assert {point.logged for point in points} == {*map(stage_begins, STAGES), ""}
     assert {point.pattern for point in points} == {*(pattern for pattern, _ in PARTIALS.values()), ""}
     for point in points:
-        done = record.done(point.stage)
+        done = record.done(point.name.removeprefix("in "))
         assert 0 <= point.delay_seconds <= (done.seconds if done else 12.0)
     assert draw(record, 12.0, seed=3) == points != draw(record, 12.0, seed=4)
 
@@ -48,11 +48,12 @@ def test_a_point_is_reached_when_files_have_come_so_often(tmp_path: Path) -> Non
 
 
 def test_a_stage_is_reached_when_the_log_says_so(tmp_path: Path) -> None:
-    point = KillPoint("x", stage="export", delay_seconds=0.5)
+    point = KillPoint("x", logged=stage_begins("export"), delay_seconds=0.5)
     assert not point.reached(tmp_path, tmp_path, lambda: False)
     (tmp_path / "log.jsonl").write_text('{"event": "stage_started", "stage": "export"}\n')
+    assert not KillPoint("x", logged=attempt_begins(2)).reached(tmp_path, tmp_path, lambda: False)
     assert point.sooner().delay_seconds == 0.25
-    assert KillPoint("x", stage="export").reached(tmp_path, tmp_path, lambda: True)
+    assert KillPoint("x", logged=stage_begins("export")).reached(tmp_path, tmp_path, lambda: True)
     assert not point.reached(tmp_path, tmp_path, lambda: False)
 
 
