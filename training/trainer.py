@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -248,7 +249,8 @@ class Trainer:
         active_T = result.active_T.cpu().numpy()
         self._losses.add(losses_T, active_T)
         self._weights.add(weights_T, active_T)
-        self.history.curve.add(self.step.num_steps, losses_T, weights_T)
+        seen_T = np.where(active_T, losses_T, np.nan)  # a task without rows has no loss
+        self.history.curve.add(self.step.num_steps, seen_T, weights_T)
         self._curve("train/loss", result.losses_T)
         self._curve("train/weight", result.weights_T)
 

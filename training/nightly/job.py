@@ -20,7 +20,7 @@ from training.nightly.log import NightLog
 from training.nightly.night import Night, current, remove
 from training.nightly.outcome import Outcome
 from training.nightly.paths import Paths
-from training.nightly.record import RunRecord, past_runs
+from training.nightly.record import RunRecord
 from training.nightly.stages import STAGES
 from training.nightly.textfile import write_textfile
 from training.report import render
@@ -165,8 +165,7 @@ def _show(night: Night) -> None:
         if night.paths.metrics is not None:
             write_textfile(night.paths.metrics, night.record, night.folder)
     with _told(night):
-        earlier = [folder for folder, record in past_runs(night.paths.runs) if record.date < night.day]
-        replace_file(night.folder / REPORT, render(night.folder, earlier[-1] if earlier else None).encode())
+        replace_file(night.folder / REPORT, render(night.folder, night.night_before).encode())
 
 
 @contextmanager

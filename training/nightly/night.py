@@ -132,6 +132,12 @@ class Night:
         """What stage `calibrate` left."""
         return Calibration.model_validate_json((self.folder / "calibration.json").read_bytes())
 
+    @property
+    def night_before(self) -> Path | None:
+        """The newest run of an earlier date; None where there is none."""
+        earlier = [folder for folder, record in past_runs(self.paths.runs) if record.date < self.day]
+        return earlier[-1] if earlier else None
+
     def predictions(self, split: Split) -> Predictions:
         """Of the trained network, made once; every process has to ask."""
         if split not in self._predictions:

@@ -45,7 +45,7 @@ def export(night: Night) -> dict[str, Any]:
                 "window_days": night.config.nightly.window_days,
             },
             version=night.record.version,
-            report=on_first(lambda: render(night.folder)),
+            report=on_first(lambda: render(night.folder, night.night_before)),
         )
     return {"version": night.record.version}
 
