@@ -136,7 +136,7 @@ def main() -> None:
             outcomes = compete(contest, names, asked.rounds)
             lines = summary(outcomes)
             steps = {precision: measure(contest, precision) for precision in ("bf16", "fp32")}
-            kept[title] = {"machine": machine(), **settings, "summary": lines, "rounds": outcomes, "step": steps}
+            kept[title] = {"machine": machine(), **settings, "summary": lines, "outcomes": outcomes, "step": steps}
             print(f"{markdown(title, kept[title])}\n\nwanted: {TARGETS[title]} times {RECHUB}")
             print(f"kept in {write_results('train', {'contests': kept})}", flush=True)
 
