@@ -118,11 +118,13 @@ def tell_reached(folder: Path, day: str) -> None:
 def swapped(client: Client, request: dict[str, Any], old: str, patience_seconds: float = 30.0) -> dict[str, Any]:
     """The answer to the same request once the server has taken over another model."""
     deadline = time.monotonic() + patience_seconds
-    while (answer := client.call("POST", "/rank", request))["model_version"] == old:
+    while True:
+        answer: dict[str, Any] = client.call("POST", "/rank", request)
+        if answer["model_version"] != old:
+            return answer
         if time.monotonic() > deadline:
             raise TimeoutError(f"the server still ranks by {old} after {patience_seconds:.0f} s; see its log")
         time.sleep(0.2)
-    return answer
 
 
 def a_request(log: Path) -> dict[str, Any]:

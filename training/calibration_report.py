@@ -36,9 +36,7 @@ class Truthfulness(FrozenConfig):
     log_loss: FiniteFloat | None = Field(description="In nats per row.")
     predicted_over_observed: FiniteFloat | None = Field(description="1 is right on average.")
     ece: FiniteFloat | None = Field(description="Expected calibration error, in [0, 1].")
-    bins: tuple[Bin, ...] = Field(
-        description="Of about equally many rows, ascending: points of a reliability plot."
-    )
+    bins: tuple[Bin, ...] = Field(description="Of about equally many rows, ascending: points of a reliability plot.")
 
     @classmethod
     def of(cls, probabilities_N: NDArray[Any], known: OutputLabels, weights_N: NDArray[np.float64]) -> Self:
