@@ -134,7 +134,9 @@ def kept() -> dict[str, Any]:
 def main() -> None:
     """Run and print the tables."""
     parser = argparse.ArgumentParser(description="One process against two: quality, a run that moves, throughput.")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23, 24], help="of training, on one log")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[*range(21, 25), *range(31, 39)], help="of training, on one log"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS, help="what to run; the rest is kept")
     parser.add_argument("--markdown", action="store_true", help="print the tables of the kept figures, train nothing")
