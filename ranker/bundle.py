@@ -323,7 +323,8 @@ def _torchscript() -> Iterator[None]:
 
 def _save_graph(graph: torch.jit.ScriptModule, path: Path) -> None:
     with _torchscript():
-        graph.save(str(path))
+        content = graph.save_to_buffer()
+    path.write_bytes(content)  # torch's own writing ends the process where the disk is full
 
 
 def _load_graph(path: Path) -> torch.jit.ScriptModule:

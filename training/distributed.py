@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,8 @@ from training.config import TableOptimizer
 # Says at every start that a function torchrec calls has a successor; nothing a user could act on.
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
+# While one process checks the data or fills a feature store, the others wait for it.
+_PATIENCE = timedelta(hours=12)
 _TABLE_OPTIMIZERS: dict[str, type[Optimizer]] = {"rowwise_adagrad": RowWiseAdagrad, "sgd": SGD}
 
 
@@ -48,9 +51,9 @@ def process_group() -> Iterator[None]:
     if "WORLD_SIZE" in os.environ:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-            dist.init_process_group("cpu:gloo,cuda:nccl")  # whole states are gathered on the CPU
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=_PATIENCE)  # whole states are gathered on the CPU
         else:
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=_PATIENCE)
     else:
         dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:

@@ -16,8 +16,9 @@ from torch import Tensor
 from ranker.bundle import Bundle
 from ranker.encoding import MODEL_SIDES, Encoder
 from ranker.id_maps import NUM_RESERVED, VocabularyMap
+from ranker.numeric_maps import NumericMap
 from ranker.representation import columns_by_feature
-from ranker.schema import Schema, embedded, table_name
+from ranker.schema import FeatureSpec, embedded, table_name
 from training.checkpoint import Checkpoints
 from training.errors import ConfigError
 from training.flat_state import part
@@ -125,7 +126,7 @@ def carry_over(earlier: TrainedState, network: Network, encoder: Encoder) -> Car
     """Write what an earlier model knows into a new network.
 
     Tables are matched by name and their rows by value, so the schema may have changed; the architecture's weights are
-    taken only if it reads the same features in the same order and every shape agrees.
+    taken only if it reads the same features in the same order and on the same scale, and every shape agrees.
 
     Args:
         earlier: The model to go on from.
@@ -143,11 +144,11 @@ def carry_over(earlier: TrainedState, network: Network, encoder: Encoder) -> Car
         for key in [name, *(key for key in state if key.startswith(f"{name}/"))]:
             _copy_rows(state[key], earlier.network.get(key), source_V)
         kept[table], new[table] = int((source_V >= 0).sum()), int((source_V < 0).sum())
-    dense = _same_architecture(earlier, state, encoder.schema)
+    dense = _same_architecture(earlier, state, encoder)
     if dense:
         state |= {name: value for name, value in earlier.network.items() if name.startswith("architecture/")}
     else:
-        notes.append("the schema's features or the model are others")
+        notes.append("the features, their scale or the model are others")
     network.load_state(state)
     return CarriedOver(earlier.source, kept, new, dense, dense and earlier.with_optimizers, tuple(notes))
 
@@ -159,8 +160,9 @@ def row_sources(earlier: Encoder, encoder: Encoder, table: str) -> npt.NDArray[n
     if table not in earlier.num_embeddings:
         return np.full(num_rows, -1)
     new, old = encoder.vocabularies.get(table), earlier.vocabularies.get(table)
-    if new is None or old is None:  # hashed and bucketized rows mean the same where there are as many of them
-        same = new is old and num_rows == earlier.num_embeddings[table]
+    if new is None or old is None:  # hashed rows mean the same where there are as many, buckets within the same bounds
+        same_bounds = earlier.numeric_maps.get(table) == encoder.numeric_maps.get(table)
+        same = new is old and same_bounds and num_rows == earlier.num_embeddings[table]
         return rows_V if same else np.full(num_rows, -1)
     return _places(old, new)
 
@@ -183,11 +185,18 @@ def _copy_rows(target: Tensor, source: Tensor | None, source_V: npt.NDArray[np.i
     target[known_V] = source[torch.from_numpy(source_V)[known_V]].to(target.dtype)
 
 
-def _same_architecture(earlier: TrainedState, state: Mapping[str, Tensor], schema: Schema) -> bool:
-    """Whether the architecture reads the same columns and has the same shapes."""
+def _same_architecture(earlier: TrainedState, state: Mapping[str, Tensor], encoder: Encoder) -> bool:
+    """Whether the architecture reads the same columns, on the same scale, and has the same shapes."""
     shapes, known = (
         {name: tensor.shape for name, tensor in tensors.items() if name.startswith("architecture/")}
         for tensors in (state, earlier.network)
     )
-    same_input = columns_by_feature(earlier.encoder.schema) == columns_by_feature(schema)
-    return same_input and earlier.encoder.schema.task_names == schema.task_names and shapes == known
+    old, new = earlier.encoder.schema, encoder.schema
+    same_input = columns_by_feature(old) == columns_by_feature(new) and _scales(earlier.encoder) == _scales(encoder)
+    return same_input and old.task_names == new.task_names and shapes == known
+
+
+def _scales(encoder: Encoder) -> list[tuple[FeatureSpec, NumericMap]]:
+    """How numbers become inputs."""
+    numeric = (feature for feature in encoder.schema.features if feature.name in encoder.numeric_maps)
+    return [(feature, encoder.numeric_maps[feature.name]) for feature in numeric]

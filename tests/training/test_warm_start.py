@@ -123,11 +123,25 @@ def test_another_schema_keeps_the_values_it_still_has(
     assert not carried.dense
     assert not carried.optimizers
     assert "network starts afresh" in carried.sentence()
-    assert "schema's features" in carried.sentence()
+    assert "the features, their scale or the model are others" in carried.sentence()
     assert torch.equal(after.network.state()["tables/tags"], earlier.network["tables/tags"])  # hashed: as many buckets
     dense = {name: t for name, t in after.network.state().items() if name.startswith("architecture/")}
     assert all(torch.equal(tensor, fresh.network.state()[name]) for name, tensor in dense.items())
     after.fit(350)
+
+
+def test_numbers_on_another_scale_are_not_read_by_the_earlier_network(
+    settings: Settings, earlier: TrainedState, next_file: Path
+) -> None:
+    price = next(feature for feature in settings["schema"]["features"] if feature["name"] == "price")
+    price["transforms"] = ["standardize"]  # the same columns, another scale
+    after, fresh = build(settings, next_file, None), build(settings, next_file, None)
+    carried = after.warm_start(earlier)
+    assert not carried.dense
+    assert carried.kept_rows["items"] > 2
+    # Fitted on other rows, the buckets of `age` have other bounds.
+    assert carried.kept_rows["age"] == 0
+    assert torch.equal(after.network.state()["tables/age"], fresh.network.state()["tables/age"])
 
 
 @pytest.mark.parametrize(

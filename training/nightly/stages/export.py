@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from ranker.bundle import Bundle
 from ranker.errors import BundleError
-from training.errors import NightlyError
 from training.export import export_bundle
 from training.nightly.first import on_first
 from training.nightly.night import Night, remove
 from training.nightly.stages.check import COUNTS
 from training.nightly.stages.gate import DECISION
 from training.report import render
-from training.warm_start import BUNDLE, ENCODER, TRAINED
-
-_MARGIN = 1_000_000  # bytes of code, report and golden rows
+from training.warm_start import BUNDLE
 
 
 def export(night: Night) -> dict[str, Any]:
@@ -24,12 +20,11 @@ def export(night: Night) -> dict[str, Any]:
 
     Raises:
         BundleError: TorchScript and training disagree on real rows.
-        NightlyError: The disk has no room for it.
+        OSError: The disk has no room for it.
     """
     target = night.folder / BUNDLE
     if not on_first(lambda: _is_there(night)):
         remove(target)
-        on_first(lambda: _require_space(night))
         export_bundle(
             target,
             config=night.config,
@@ -48,18 +43,6 @@ def export(night: Night) -> dict[str, Any]:
             report=on_first(lambda: render(night.folder, night.night_before)),
         )
     return {"version": night.record.version}
-
-
-def _require_space(night: Night) -> None:
-    """Find a full disk before torch does, which would end the process with no word about it."""
-    parts = (night.folder / TRAINED, night.folder / ENCODER)
-    needed = sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file()) + _MARGIN
-    free = shutil.disk_usage(night.folder).free
-    if free < needed:
-        raise NightlyError(
-            f"no space for the bundle in '{night.folder}': it may need {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB "
-            "are free; free some and run again, the night goes on with this stage"
-        )
 
 
 def _is_there(night: Night) -> bool:
