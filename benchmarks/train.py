@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the census file, categorical columns only")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library")
     parser.add_argument("--libraries", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--contests", nargs="+", choices=TARGETS, default=list(TARGETS))

@@ -17,13 +17,15 @@ from training.trainer import Trainer
 
 
 def experiment(contest: Contest) -> ExperimentConfig:
-    """The contest as an experiment; what is not said there is the default."""
+    """The contest as an experiment; what is not said there or here is the default."""
     features = [{"name": name, "side": "item", "kind": "categorical"} for name in contest.features]
     model = {"num_experts": NUM_EXPERTS, "expert_dims": EXPERT_DIMS, "tower_dims": TOWER_DIMS}
     training = {
         "epochs": contest.epochs,
         "batch_size": contest.batch_size,
         "seed": contest.seed,
+        "dense": {"learning_rate": 0.002},
+        "tables": {"init_std": 0.02},
         "precision": contest.extra[0] if contest.extra else "auto",
         "early_stopping": {"patience": contest.epochs},
     }
