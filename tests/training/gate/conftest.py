@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,23 +73,23 @@ def experiment(repository: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def train_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Night]]:
+def train_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Night]:
     """Trains a small network on a table, and scores its test days."""
-    with process_group():
 
-        def train(content: dict[str, Any], table: pa.Table, seed: int) -> Night:
-            config = ExperimentConfig.model_validate(content | {"training": content["training"] | {"seed": seed}})
-            path = tmp_path_factory.mktemp("night") / "log.parquet"
-            pq.write_table(table, path)
-            impressions = Impressions(path, config)
+    def train(content: dict[str, Any], table: pa.Table, seed: int) -> Night:
+        config = ExperimentConfig.model_validate(content | {"training": content["training"] | {"seed": seed}})
+        path = tmp_path_factory.mktemp("night") / "log.parquet"
+        pq.write_table(table, path)
+        impressions = Impressions(path, config)
+        with process_group():
             counts, encoder = check_data(impressions)
             trainer = Trainer(config, impressions, encoder, Progress(quiet=True))
             trainer.fit(counts["train"]["rows"])
             valid, test = trainer.predict("valid"), trainer.predict("test")
-            calibration = Calibration.fit(config.data_schema, valid.raw, *valid.masks(), config.calibration)
-            return Night(config, JudgedRows.of(test, calibration), Scores.of(test, calibration, f"seed {seed}"))
+        calibration = Calibration.fit(config.data_schema, valid.raw, *valid.masks(), config.calibration)
+        return Night(config, JudgedRows.of(test, calibration), Scores.of(test, calibration, f"seed {seed}"))
 
-        yield train
+    return train
 
 
 @pytest.fixture(scope="session")
