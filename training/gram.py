@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ranker.encoding import Encoded
 from ranker.layers.embedding import EmbeddingLayer
+from ranker.layers.row_sums import sums_by_id
 from ranker.schema import table_name
 from training.distributed import average, gather_rows, total
 
@@ -57,7 +57,8 @@ def table_gram(embedding: EmbeddingLayer, encoded: Encoded, gradients_TBD: Tenso
     num_tasks = gradients_TBD.shape[0]
     gram_TT = torch.zeros(num_tasks, num_tasks, dtype=torch.float64)
     for ids_N, rows_N, gradients_RTV in _by_table(embedding, encoded, gradients_TBD):
-        sums_UTV = _over_processes(*_sums_by_id(ids_N, rows_N, gradients_RTV))
+        ids_U, sums_U = sums_by_id(ids_N, rows_N, gradients_RTV.flatten(1))
+        sums_UTV = _over_processes(ids_U, sums_U.unflatten(1, gradients_RTV.shape[1:]))
         flat = sums_UTV.transpose(0, 1).reshape(num_tasks, -1)
         gram_TT += (flat @ flat.T).cpu()
     return gram_TT
@@ -102,16 +103,6 @@ def _by_table(
                 part_BTV *= weight_B[:, None, None]
         rows_N = torch.repeat_interleave(lengths_EB[readers].flatten())
         yield torch.cat([ids_by_feature[place] for place in readers]), rows_N, parts.flatten(0, 1)
-
-
-def _sums_by_id(ids_N: Tensor, rows_N: Tensor, gradients_RTV: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct ids [U], and the sum of the gradients of the rows that looked each up, [U, T, V]."""
-    sorted_N, order_N = ids_N.sort()
-    ids_U, counts_U = torch.unique_consecutive(sorted_N, return_counts=True)
-    # The transpose of a lookup is a lookup: each id pools its rows, and no [N, T, V] is ever made.
-    starts_U = counts_U.cumsum(0) - counts_U
-    sums_U = F.embedding_bag(rows_N[order_N], gradients_RTV.flatten(1), starts_U, mode="sum")
-    return ids_U, sums_U.unflatten(1, gradients_RTV.shape[1:])
 
 
 def _over_processes(ids_U: Tensor, sums_UTV: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from ranker.layers.plain_tables import PlainTables
 from training.config import TableOptimizer
 from training.distributed import TableState
 
-# Shapes: N = rows of a group of tables, U = distinct rows that a backward pass reached, V = columns of a table
+# Shapes: U = distinct rows that a backward pass reached, V = columns of a table
 
 _EPSILON = 1e-8  # fbgemm's
 
 
 class RowOptimizer:
-    """Moves the rows of plain tables as soon as a backward pass has their gradient, and drops the gradient.
+    """Moves the rows of plain tables as soon as a backward pass has their gradients.
 
     `sgd` subtracts learning rate times g, the gradient summed over the places that looked the row up.
     `rowwise_adagrad` has one number per row, to which it adds the mean of g squared over the columns before it divides
@@ -28,12 +28,9 @@ class RowOptimizer:
 
     def __init__(self, tables: PlainTables, config: TableOptimizer) -> None:
         self.tables, self.learning_rate = tables, config.learning_rate
-        self._sums: list[Tensor] = []
-        for weight in tables.groups:
-            sum_N = torch.zeros(len(weight), device=weight.device) if config.name == "rowwise_adagrad" else None
-            if sum_N is not None:
-                self._sums.append(sum_N)
-            weight.register_post_accumulate_grad_hook(lambda weight, sum_N=sum_N: self._move(weight, sum_N))
+        adagrad = config.name == "rowwise_adagrad"
+        self._sums = [torch.zeros(len(w), device=w.device) for w in tables.groups] if adagrad else []
+        tables.move_rows = self._move
 
     def states(self) -> dict[str, TableState]:
         """The live tensors of the tables: `NAME` for the weights, `NAME/momentum1` for the optimizer's."""
@@ -44,12 +41,10 @@ class RowOptimizer:
         return {name: TableState.whole(tensor) for name, tensor in found.items()}
 
     @torch.no_grad()
-    def _move(self, weight: Tensor, sum_N: Tensor | None) -> None:
-        assert weight.grad is not None
-        gradient = weight.grad.coalesce()
-        weight.grad = None
-        rows_U, step_UV = gradient.indices()[0], gradient.values()
-        if sum_N is not None:
-            sum_N.index_add_(0, rows_U, step_UV.square().mean(dim=1))
-            step_UV = step_UV / (sum_N[rows_U].sqrt() + _EPSILON).unsqueeze(1)
-        weight.index_add_(0, rows_U, step_UV, alpha=-self.learning_rate)
+    def _move(self, group: int, rows_U: Tensor, gradients_UV: Tensor) -> None:
+        factors_U = gradients_UV.new_full((len(rows_U),), -self.learning_rate)
+        if self._sums:
+            sums_U = self._sums[group][rows_U] + gradients_UV.square().mean(dim=1)
+            self._sums[group][rows_U] = sums_U
+            factors_U /= sums_U.sqrt() + _EPSILON
+        self.tables.groups[group].index_add_(0, rows_U, gradients_UV * factors_U.unsqueeze(1))

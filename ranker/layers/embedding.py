@@ -96,7 +96,7 @@ class EmbeddingLayer(nn.Module):
         num_rows = request.numeric_BN.shape[0]
         if isinstance(self.collection, PlainTables):
             values_BP: Tensor = self.collection(ids, lengths.view(len(self.features), num_rows))
-            names = self.feature_names
+            names = [self.feature_names[place] for place in self.collection.order]
         else:
             assert self.collection is not None
             pooled = self.collection(
