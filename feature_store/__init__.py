@@ -1,8 +1,8 @@
 """Features by entity id, written in bulk from Parquet and read many at once.
 
     base.py         the contract of a store
-    embedded.py     LMDB files in a directory: nothing to install
-    redis.py        a Redis server
+    embedded/       LMDB files in a directory: nothing to install
+    redis/          a Redis server, Sentinels or a Cluster
     materialize.py  Parquet files into either
 
 Example:
@@ -22,7 +22,15 @@ from feature_store.base import FeatureStore, Row
 from feature_store.config import StoreConfig, parse_store
 from feature_store.embedded import EmbeddedStore
 from feature_store.entity import EntityId
-from feature_store.errors import InvalidInput, InvalidRow, SchemaMismatch, StoreError, StoreUnavailable, UnknownView
+from feature_store.errors import (
+    CursorExpired,
+    InvalidInput,
+    InvalidRow,
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+    UnknownView,
+)
 from feature_store.materialize import Materialized, Progress, materialize
 from feature_store.redis import RedisStore
 from feature_store.rows import FeatureRow
@@ -47,6 +55,7 @@ __all__ = [
     "StoreUnavailable",
     "UnknownView",
     "SchemaMismatch",
+    "CursorExpired",
     "InvalidRow",
     "InvalidInput",
 ]

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from feature_store.entity import EntityId, entity_key
-from feature_store.errors import InvalidRow, SchemaMismatch, UnknownView
-from feature_store.rows import FeatureRow, RowDecoder, RowEncoder, RowHeader
+from feature_store.catalog import Catalog
+from feature_store.entity import EntityId, entity_key, entity_text
+from feature_store.errors import InvalidRow, SchemaMismatch
+from feature_store.rows import FeatureRow, RowDecoder, RowEncoder, read_header
 from feature_store.view import ViewSchema, ViewStats
 
 # One row to write: entity id, value by column, event time in unix seconds.
@@ -58,12 +59,12 @@ class FeatureStore(ABC):
 
     async def views(self) -> tuple[str, ...]:
         """Names of all views, sorted."""
-        return tuple(sorted(field for field in await self._read_catalog() if "/" not in field))
+        return (await self._catalog()).views
 
     async def schema(self, view: str) -> ViewSchema | None:
         """The current schema of a view; None when there is no such view."""
-        catalog = await self._read_catalog()
-        return _current(catalog, view) if view in catalog else None
+        catalog = await self._catalog()
+        return catalog.current(view) if view in catalog.views else None
 
     async def create_view(self, schema: ViewSchema, *, replace: bool = False) -> None:
         """Make `schema` the current one of its view. Doing so again changes nothing.
@@ -77,7 +78,7 @@ class FeatureStore(ABC):
         """
         current = await self._register(schema.view, schema.hash, msgspec.json.encode(schema), replace)
         if current != schema.hash:
-            present = _current(await self._read_catalog(), schema.view)
+            present = (await self._catalog()).current(schema.view)
             raise SchemaMismatch(
                 f"view '{schema.view}' has another schema in the store: {present.difference(schema)}; "
                 "replace the schema on purpose (--replace-schema), or correct the columns"
@@ -110,6 +111,56 @@ class FeatureStore(ABC):
             decoder = await self._load_decoder(view)
             return decoder.decode_many(entity_ids, raws, now, oldest)
 
+    async def scan_rows(self, view: str, *, chunk_rows: int = 5_000) -> AsyncIterator[list[tuple[str, FeatureRow]]]:
+        """Every row of a view with its entity's id, in no particular order.
+
+        What others write meanwhile may be there or not, and an entity may come more than once, with its newest row
+        last. A reader that wants to stay up to date takes a cursor with `changes(view, None)` first.
+
+        Args:
+            view: Name of the view.
+            chunk_rows: About how many rows to read at once.
+
+        Raises:
+            UnknownView: No such view.
+            SchemaMismatch: A row's schema is not in the store.
+            StoreUnavailable: The store cannot be read now.
+        """
+        await self._load_decoder(view)
+        async for page in self._scan(view, chunk_rows):
+            ids = [entity_text(key) for key, _ in page]
+            raws = [raw for _, raw in page]
+            try:
+                rows = await asyncio.to_thread(self._decoders[view].decode_many, ids, raws, time.time())
+            except SchemaMismatch:
+                decoder = await self._load_decoder(view)
+                rows = await asyncio.to_thread(decoder.decode_many, ids, raws, time.time())
+            yield [(entity_id, row) for entity_id, row in zip(ids, rows, strict=True) if row is not None]
+
+    async def changes(self, view: str, cursor: str | None) -> tuple[list[str], str]:
+        """Which entities were written or deleted since a cursor: what keeps a copy of a view up to date.
+
+        A change is told at the earliest when its row can be read. The log is bounded, and one call tells a part of it:
+        the reader asks again until nothing more comes. A row that expires is not told; `FeatureRow.expires_at` says
+        when it does.
+
+        Args:
+            view: Name of the view.
+            cursor: What the call before returned; None begins here and now.
+
+        Returns:
+            Ids in the order of their changes, repeats possible, and the cursor for the next call.
+
+        Raises:
+            CursorExpired: The log no longer tells what came after `cursor`. Begin with None, and read the view anew.
+            UnknownView: No such view.
+            StoreUnavailable: The store cannot be read now; the same cursor may be tried again.
+        """
+        if view not in self._decoders:
+            await self._load_decoder(view)
+        keys, cursor = await self._changes(view, cursor)
+        return [entity_text(key) for key in keys], cursor
+
     async def put_many(self, view: str, rows: Iterable[Row], *, ttl_seconds: float | None = None) -> int:
         """Write rows, each in the place of the entity's former one; of repeated ids the last wins.
 
@@ -130,10 +181,7 @@ class FeatureStore(ABC):
             StoreUnavailable: The store cannot be written now.
         """
         expires_at = math.inf if ttl_seconds is None else time.time() + _positive("ttl_seconds", ttl_seconds)
-        catalog = await self._read_catalog()
-        if view not in catalog:
-            raise _unknown(view, catalog)
-        chunks = self._chunks(RowEncoder(_current(catalog, view)), rows, expires_at)
+        chunks = self._chunks(RowEncoder((await self._catalog()).current(view)), rows, expires_at)
         num_written = 0
         while chunk := await asyncio.to_thread(next, chunks, None):
             await self._write(view, chunk, None if ttl_seconds is None else expires_at)
@@ -160,20 +208,19 @@ class FeatureStore(ABC):
         Raises:
             UnknownView: No such view.
         """
-        catalog = await self._read_catalog()
-        if view not in catalog:
-            raise _unknown(view, catalog)
-        schema, now = _current(catalog, view), time.time()
+        schema, now = (await self._catalog()).current(view), time.time()
         num_rows = num_older = num_bytes = 0
         oldest, newest = math.inf, -math.inf
-        async for header, size in self._scan(view):
-            if header.expires_at <= now:
-                continue
-            num_rows += 1
-            num_older += header.digest != schema.digest
-            num_bytes += size
-            if not math.isnan(header.event_time):
-                oldest, newest = min(oldest, header.event_time), max(newest, header.event_time)
+        async for page in self._scan(view, self.chunk_rows):
+            for _, raw in page:
+                header = read_header(raw)
+                if header.expires_at <= now:
+                    continue
+                num_rows += 1
+                num_older += header.digest != schema.digest
+                num_bytes += len(raw)
+                if not math.isnan(header.event_time):
+                    oldest, newest = min(oldest, header.event_time), max(newest, header.event_time)
         times = (oldest, newest) if newest > -math.inf else (None, None)
         return ViewStats(view, schema, num_rows, num_older, num_bytes, *times)
 
@@ -188,13 +235,12 @@ class FeatureStore(ABC):
         await self.close()
 
     async def _load_decoder(self, view: str) -> RowDecoder:
-        catalog = await self._read_catalog()
-        if view not in catalog:
-            raise _unknown(view, catalog)
-        documents = [document for field, document in catalog.items() if field.startswith(f"{view}/")]
-        decoder = RowDecoder(view, [msgspec.json.decode(document, type=ViewSchema) for document in documents])
+        decoder = (await self._catalog()).decoder(view)
         self._decoders[view] = decoder
         return decoder
+
+    async def _catalog(self) -> Catalog:
+        return Catalog(await self._read_catalog())
 
     def _chunks(
         self, encoder: RowEncoder, rows: Iterable[Row], expires_at: float
@@ -241,24 +287,22 @@ class FeatureStore(ABC):
 
     @abstractmethod
     async def _write(self, view: str, chunk: list[tuple[bytes, bytes]], expires_at: float | None) -> None:
-        """Write one chunk of keys and packed rows."""
+        """Write one chunk of keys and packed rows, in steps that are atomic for each row, and log them."""
 
     @abstractmethod
     async def _delete(self, view: str, keys: list[bytes]) -> int:
-        """Remove one chunk of rows; how many there were."""
+        """Remove one chunk of rows and log them; how many there were."""
 
     @abstractmethod
-    def _scan(self, view: str) -> AsyncIterator[tuple[RowHeader, int]]:
-        """Header and size in bytes of every row of a view."""
+    def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """Key and packed row of every entity of a view, about `page_rows` at once."""
 
+    @abstractmethod
+    async def _changes(self, view: str, cursor: str | None) -> tuple[list[bytes], str]:
+        """Keys logged after a cursor, oldest first, and the next cursor; None: no keys, and where the log ends now.
 
-def _current(catalog: Mapping[str, bytes], view: str) -> ViewSchema:
-    return msgspec.json.decode(catalog[f"{view}/{catalog[view].decode()}"], type=ViewSchema)
-
-
-def _unknown(view: str, catalog: Mapping[str, bytes]) -> UnknownView:
-    known = sorted(field for field in catalog if "/" not in field)
-    return UnknownView(f"view '{view}' is not in the store, which has {known}; materialize it first")
+        Each write logs its keys in the same atomic step, so that no failure parts the two.
+        """
 
 
 def _positive(name: str, seconds: float) -> float:

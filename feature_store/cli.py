@@ -130,8 +130,8 @@ def get(
     """
     rows = _run(store, lambda features: features.get_many(view, ids))
     for entity_id, row in zip(ids, rows, strict=True):
-        values, time = (None, None) if row is None else row
-        typer.echo(json.dumps({"id": entity_id, "values": values, "event_time": time}, ensure_ascii=False))
+        values, event_time = (None, None) if row is None else (row.values, row.event_time)
+        typer.echo(json.dumps({"id": entity_id, "values": values, "event_time": event_time}, ensure_ascii=False))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from feature_store.embedded import EmbeddedStore
 from feature_store.errors import InvalidInput
 from feature_store.redis import RedisStore
+from feature_store.redis.address import SCHEMES as REDIS_SCHEMES
 
 StoreConfig = Annotated[EmbeddedStore.Config | RedisStore.Config, Field(discriminator="backend")]
 
@@ -32,12 +33,15 @@ def parse_store(text: str) -> EmbeddedStore.Config | RedisStore.Config:
     fields: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
     if location.startswith("lmdb:") and location != "lmdb:":
         fields |= {"backend": "lmdb", "path": location.removeprefix("lmdb:")}
-    elif location.startswith(("redis://", "rediss://", "unix://")):
+    elif location.partition("://")[0] in REDIS_SCHEMES:
         database = fields.pop("db", None) if location.startswith("unix://") else None
         fields |= {"backend": "redis", "url": location if database is None else f"{location}?db={database}"}
     else:
         scheme = location.partition(":")[0]  # never the whole text, which may hold a password
-        raise InvalidInput(f"`store` must be lmdb:PATH or redis://HOST:PORT/DB (rediss://, unix://), got '{scheme}...'")
+        raise InvalidInput(
+            f"`store` must be lmdb:PATH or redis://HOST:PORT/DB (or rediss://, unix://, redis+sentinel://, "
+            f"redis+cluster://), got '{scheme}...'"
+        )
     try:
         return _CONFIG.validate_python(fields)
     except ValidationError as exc:

@@ -26,3 +26,13 @@ def entity_key(entity_id: EntityId) -> bytes:
             f"entity id must be a string or an integer, got {entity_id!r} ({type(entity_id).__name__}); convert it"
         )
     return str(entity_id).encode("utf-8", "surrogatepass")
+
+
+def entity_text(key: bytes) -> str:
+    """The id that `entity_key` turned into these bytes, as text.
+
+    Example:
+        >>> entity_text(entity_key(5))
+        '5'
+    """
+    return key.decode("utf-8", "surrogatepass")

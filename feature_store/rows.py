@@ -44,10 +44,12 @@ class FeatureRow(NamedTuple):
     Attributes:
         values: Value by column name, every column of the row's schema there; None is a null.
         event_time: When the values were true, unix seconds; None when the writer did not say.
+        expires_at: From when on the row is missing, unix seconds; None when it stays.
     """
 
     values: dict[str, Any]
     event_time: float | None
+    expires_at: float | None = None
 
 
 class RowHeader(NamedTuple):
@@ -162,7 +164,8 @@ class RowDecoder:
                 f"view '{self._view}', entity '{entity_id}': the stored bytes are not a packed row ({exc}); "
                 "materialize the view again"
             ) from exc
-        return FeatureRow(values, None if event_time != event_time else event_time)
+        event = None if event_time != event_time else event_time
+        return FeatureRow(values, event, None if expires_at == math.inf else expires_at)
 
 
 def _nan_as_null(value: Any) -> Any:

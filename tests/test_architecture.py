@@ -23,8 +23,11 @@ NETWORK = {
     *("smtplib", "socket", "socketserver", "ssl", "starlette", "urllib", "urllib3", "uvicorn", "websockets"),
 }
 DRIVER_HOMES = {  # a driver's types and errors stop at these files
-    "redis": {"feature_store/redis.py", "serving/policies/redis.py"},
-    "lmdb": {"feature_store/embedded.py", "feature_store/environment.py"},
+    "redis": {
+        *("feature_store/redis/client.py", "feature_store/redis/keys.py", "feature_store/redis/store.py"),
+        "serving/policies/redis.py",
+    },
+    "lmdb": {f"feature_store/embedded/{name}.py" for name in ("change_log", "environment", "store")},
     "sqlite3": {"serving/policies/sqlite.py"},
 }
 

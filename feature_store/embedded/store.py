@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -14,14 +13,10 @@ import lmdb
 from pydantic import BaseModel, ConfigDict, Field
 
 from feature_store.base import FeatureStore
-from feature_store.environment import SharedEnvironment, acquire, release
+from feature_store.embedded.change_log import ChangeLog
+from feature_store.embedded.environment import SharedEnvironment, acquire, release
+from feature_store.embedded.keys import CATALOG, RowKeys
 from feature_store.errors import StoreUnavailable
-from feature_store.rows import HEADER_BYTES, RowHeader, read_header
-
-# Keys: catalog fields behind a zero byte, rows behind the view's name and a zero byte. No view name holds one.
-_CATALOG = b"\0"
-_MAX_KEY_BYTES = 511  # LMDB's own limit
-_PAGE_ROWS = 20_000
 
 
 class EmbeddedStore(FeatureStore):
@@ -71,65 +66,75 @@ class EmbeddedStore(FeatureStore):
 
     async def _read_catalog(self) -> dict[str, bytes]:
         with self._transaction() as txn, txn.cursor() as cursor:
-            if not cursor.set_range(_CATALOG):
+            if not cursor.set_range(CATALOG):
                 return {}
             fields = {}
             for key, value in cursor:
-                if not key.startswith(_CATALOG):
+                if not key.startswith(CATALOG):
                     break
-                fields[key[len(_CATALOG) :].decode()] = value
+                fields[key[len(CATALOG) :].decode()] = value
             return fields
 
     async def _register(self, view: str, schema_hash: str, document: bytes, replace: bool) -> str:
         return await asyncio.to_thread(self._register_now, view, schema_hash, document, replace)
 
     def _register_now(self, view: str, schema_hash: str, document: bytes, replace: bool) -> str:
-        current = _CATALOG + view.encode()
+        current = CATALOG + view.encode()
         with self._transaction(write=True, create=True) as txn:
             txn.put(current + b"/" + schema_hash.encode(), document)
             txn.put(current, schema_hash.encode(), overwrite=replace)
             return (txn.get(current) or b"").decode()
 
     async def _read(self, view: str, keys: list[bytes]) -> list[bytes | None]:
-        stored = [_row_key(view, key) for key in keys]
+        rows = RowKeys.of(view)
+        stored = [rows.key(key) for key in keys]
         with self._transaction() as txn, txn.cursor() as cursor:
             found = dict(cursor.getmulti(stored))
-        return [found.get(key) for key in stored]
+        return [rows.row(key, found[key])[1] if key in found else None for key in stored]
 
     async def _write(self, view: str, chunk: list[tuple[bytes, bytes]], expires_at: float | None) -> None:  # noqa: ARG002 (the packed rows say when they expire)
         await asyncio.to_thread(self._write_now, view, chunk)
 
     def _write_now(self, view: str, chunk: list[tuple[bytes, bytes]]) -> None:
+        rows = RowKeys.of(view)
         with self._transaction(write=True) as txn, txn.cursor() as cursor:
             # Sorted keys touch each page once, and spare the disk most of its work.
-            cursor.putmulti(sorted({_row_key(view, key): raw for key, raw in chunk}.items()))
+            cursor.putmulti(sorted({rows.key(key): rows.value(key, raw) for key, raw in chunk}.items()))
+            ChangeLog(view).append(txn, [key for key, _ in chunk])
 
     async def _delete(self, view: str, keys: list[bytes]) -> int:
         return await asyncio.to_thread(self._delete_now, view, keys)
 
     def _delete_now(self, view: str, keys: list[bytes]) -> int:
+        rows = RowKeys.of(view)
         with self._transaction(write=True) as txn:
-            return sum(txn.delete(_row_key(view, key)) for key in keys)
+            deleted = [key for key in keys if txn.delete(rows.key(key))]
+            if deleted:
+                ChangeLog(view).append(txn, deleted)
+            return len(deleted)
 
-    async def _scan(self, view: str) -> AsyncIterator[tuple[RowHeader, int]]:
-        start: bytes | None = view.encode() + b"\0"
+    async def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        rows = RowKeys.of(view)
+        start: bytes | None = rows.prefix
         while start is not None:
-            page, start = await asyncio.to_thread(self._page, view.encode() + b"\0", start)
-            for entry in page:
-                yield entry
+            page, start = await asyncio.to_thread(self._page, rows, start, page_rows)
+            yield page
 
-    def _page(self, prefix: bytes, start: bytes) -> tuple[list[tuple[RowHeader, int]], bytes | None]:
-        page: list[tuple[RowHeader, int]] = []
+    def _page(self, rows: RowKeys, start: bytes, page_rows: int) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Some rows from a key on, and the key to go on from: writers can reuse pages once a snapshot is let go."""
+        page: list[tuple[bytes, bytes]] = []
         with self._transaction() as txn, txn.cursor() as cursor:
-            if not cursor.set_range(start):
-                return page, None
-            for key, raw in cursor:
-                if not key.startswith(prefix):
-                    return page, None
-                if len(page) == _PAGE_ROWS:  # let go of the snapshot now and then, so that writers can reuse pages
-                    return page, key
-                page.append((read_header(raw[:HEADER_BYTES]), len(raw)))
+            found = cursor.set_range(start)
+            while found and cursor.key().startswith(rows.prefix):
+                if len(page) == page_rows:
+                    return page, cursor.key()
+                page.append(rows.row(*cursor.item()))
+                found = cursor.next()
         return page, None
+
+    async def _changes(self, view: str, cursor: str | None) -> tuple[list[bytes], str]:
+        with self._transaction() as txn:
+            return ChangeLog(view).since(txn, cursor)
 
     def _environment(self, create: bool) -> lmdb.Environment:
         with self._opening:
@@ -157,11 +162,3 @@ class EmbeddedStore(FeatureStore):
             raise StoreUnavailable(
                 f"LMDB store '{self.config.path}' failed: {exc}; check the disk and the file"
             ) from exc
-
-
-def _row_key(view: str, key: bytes) -> bytes:
-    stored = view.encode() + b"\0" + key
-    if len(stored) <= _MAX_KEY_BYTES:
-        return stored
-    # The second zero byte keeps digests apart from all ids but those made to look like one.
-    return view.encode() + b"\0\0" + hashlib.blake2b(key, digest_size=32).digest()

@@ -92,6 +92,7 @@ async def test_keys_and_time_to_live_on_the_server(redis_url: str) -> None:
         assert await observer.ttl(f"{prefix}:item:é") == -1
         assert 0 < await observer.ttl(f"{prefix}:item:7") <= 3_600
         assert sorted(await observer.keys(f"{prefix}*")) == [
+            f"{prefix}:changes/item".encode(),
             f"{prefix}:item:7".encode(),
             f"{prefix}:item:é".encode(),
             f"{prefix}:views".encode(),

