@@ -12,12 +12,20 @@ from importlib import metadata
 import torch
 from fastapi import FastAPI
 
+from feature_store import FeatureStore
 from ranker.registry import Registry
 from serving import errors
 from serving.admin import PolicyAdmin
+from serving.admission import Admission, Queue
 from serving.body_limit import BodyLimit
+from serving.breaker import Breaker
 from serving.deps import Server
+from serving.drain import Drain
+from serving.engine import Engine
+from serving.fallback import Fallback
 from serving.features import FeatureSource
+from serving.known_users import KnownUsers
+from serving.metrics import Metrics, SharedFolder
 from serving.models import Models
 from serving.openapi import document
 from serving.policies import PolicyCache
@@ -25,44 +33,54 @@ from serving.ranking import Ranker
 from serving.request_log import RequestLog
 from serving.routes import ROUTERS
 from serving.settings import Settings
-from serving.telemetry import Metrics, Telemetry
+from serving.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
+_MEMORY_SECONDS = 10.0
 _DESCRIPTION = (
     "Ranks candidates for a user by a multi-task model whose outputs are fused with weights that change live. "
     "Errors are `application/problem+json` (RFC 9457)."
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, engine: Engine | None = None, shared: SharedFolder | None = None) -> FastAPI:
     """The server as an ASGI application.
 
     It starts whatever state its surroundings are in: without a model, or with a store that does not fit, `/readyz` and
     `/rank` answer 503 and say what to do; once that is done it serves, without a restart.
 
+    Args:
+        settings: What an operator has set.
+        engine: A bundle that is ready already, as workers inherit it; `None`: the registry's current one is read.
+        shared: Where the workers of one server keep their figures; `None` if there is only this process.
+
     Raises:
         OSError: The folder of the request log cannot be made.
     """
-    metrics = Metrics()
+    metrics = Metrics(_version(), shared)
+    drain, queue = Drain(), Queue(settings.limits.max_waiting)
     log = RequestLog(settings.request_log, metrics)
     app = FastAPI(
         title="Ranking service",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, metrics, log),
+        lifespan=_lifespan(settings, engine, metrics, drain, queue, log),
     )
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
-    app.add_middleware(Telemetry, metrics=metrics, access_log=settings.access_log)
+    limits = settings.limits
+    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds)
+    app.add_middleware(Admission, queue=queue, metrics=metrics, timeout_ms=limits.timeout_ms)
+    app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log)
     app.openapi = document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.state.drain = drain
     return app
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, log: RequestLog
+    settings: Settings, engine: Engine | None, metrics: Metrics, drain: Drain, queue: Queue, log: RequestLog
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,12 +91,13 @@ def _lifespan(
             stack.push_async_callback(store.close)
             policy_store = settings.policies.build()
             stack.push_async_callback(policy_store.close)
-            features = FeatureSource(store, settings.limits.store_timeout_seconds)
-            models = Models(Registry(settings.registry), features, metrics)
+            features = _features(settings, store, metrics)
+            fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
+            models = Models(Registry(settings.registry), features, metrics, engine)
             policies = PolicyCache(policy_store)
-            ranker = Ranker(models, features, policies, log, metrics, settings.limits, thread)
+            ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
             app.state.server = Server(
-                settings, metrics, features, models, policies, log, ranker, PolicyAdmin(models, policies)
+                settings, metrics, drain, features, models, policies, log, ranker, PolicyAdmin(models, policies)
             )
             stack.callback(log.flush)
             await policies.refresh()
@@ -87,10 +106,16 @@ def _lifespan(
                 (settings.poll_seconds, models.refresh),
                 (settings.policy_poll_seconds, policies.refresh),
                 (settings.request_log.flush_seconds, lambda: asyncio.to_thread(log.flush)),
+                (_MEMORY_SECONDS, lambda: asyncio.to_thread(metrics.memory)),
             ):
                 yield
 
     return lifespan
+
+
+def _features(settings: Settings, store: FeatureStore, metrics: Metrics) -> FeatureSource:
+    breaker = Breaker(settings.outage, metrics.store_open.set)
+    return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, KnownUsers(settings.outage.known_users))
 
 
 @asynccontextmanager

@@ -1,50 +1,72 @@
-"""Bodies are read whole, up to a limit, before any route runs: what is too large never gets further."""
+"""Bodies are read whole, up to a size and within a time, before any route runs: what exceeds them gets no further."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import TooLarge, problem_response
+from serving.errors import ServingError, TooLarge, TooSlow, problem_response
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to a larger body, announced or not."""
+    """ASGI middleware that answers 413 to a larger body, announced or not, and 408 to one that does not arrive.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Either answer closes the connection, so that nobody has to read what is left of the body.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._timeout_seconds = timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            await self._refuse(scope, receive, send)
+        try:
+            body = await self._body(scope, receive)
+        except ServingError as exc:
+            await problem_response(exc)(scope, receive, send)
             return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return  # nobody is left to answer
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max_bytes:
-                await self._refuse(scope, receive, send)
-                return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        if body is None:
+            return  # nobody is left to answer
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return whole.pop() if whole else await receive()
 
         await self._app(scope, replay, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = TooLarge(
-            f"the body must have at most {self._max_bytes} bytes; send less, split it, "
-            "or raise RANKER_LIMITS__MAX_BODY_BYTES"
-        )
-        await problem_response(error)(scope, receive, send)
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body; `None` if the caller has gone."""
+        announced = Headers(scope=scope).get("content-length", "")
+        self._check_size(int(announced) if announced.isdecimal() else 0)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._received(receive)
+        except TimeoutError as exc:
+            raise TooSlow(
+                f"the body must arrive within {self._timeout_seconds:g} s; send less, or check the connection"
+            ) from exc
+
+    async def _received(self, receive: Receive) -> bytes | None:
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            self._check_size(len(body))
+        return bytes(body)
+
+    def _check_size(self, num_bytes: int) -> None:
+        if num_bytes > self._max_bytes:
+            raise TooLarge(
+                f"the body must have at most {self._max_bytes} bytes; send less, split it, "
+                "or raise RANKER_LIMITS__MAX_BODY_BYTES"
+            )

@@ -9,14 +9,16 @@ from fastapi import Depends, Path, Request
 
 from serving.admin import PolicyAdmin
 from serving.auth import require_admin
+from serving.call import Call
+from serving.drain import Drain
 from serving.features import FeatureSource
+from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
 from serving.ranking import Ranker
 from serving.request_log import RequestLog
 from serving.schemas import SCENE_PATTERN
 from serving.settings import Settings
-from serving.telemetry import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Server:
 
     settings: Settings
     metrics: Metrics
+    drain: Drain
     features: FeatureSource
     models: Models
     policies: PolicyCache
@@ -41,12 +44,13 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-def _request_id(request: Request) -> str:
-    return cast(str, request.state.request_id)
+def _call(request: Request) -> Call:
+    state = request.state
+    return Call(state.request_id, state.deadline, state.timeline)
 
 
 ServerDep = Annotated[Server, Depends(_server)]
 BodyDep = Annotated[bytes, Depends(_body)]
-RequestIdDep = Annotated[str, Depends(_request_id)]
+CallDep = Annotated[Call, Depends(_call)]
 AdminDep = Depends(require_admin)
 ScenePath = Annotated[str, Path(pattern=SCENE_PATTERN, description="Where the ranking is shown, like home.")]

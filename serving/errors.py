@@ -3,6 +3,9 @@
     ServingError
     ├── InvalidRequest          the body or a header does not fit: every fault with field, value, message and fix
     ├── TooLarge                more candidates, requests or bytes than a limit allows
+    ├── TooSlow                 a body that does not arrive in time
+    ├── Overloaded              more requests than can be ranked: refused at the door, with the time to wait
+    ├── DeadlineExceeded        no ranking within the time that the caller gave
     ├── NotReady                no verified model, or a feature store that does not fit it
     ├── NotConfigured           a route whose setting is not set
     ├── LogFull                 events arrive faster than the disk takes them
@@ -74,6 +77,27 @@ class TooLarge(ServingError):
     """More candidates, requests or bytes than a limit allows."""
 
 
+class TooSlow(ServingError):
+    """The body does not arrive in time."""
+
+
+class Overloaded(ServingError):
+    """More requests than can be ranked.
+
+    Args:
+        message: Why, and what to do.
+        retry_after_seconds: When it is worth to try again.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = max(1, retry_after_seconds)
+
+
+class DeadlineExceeded(ServingError):
+    """Nobody waits for this ranking any more: the time that the caller gave is over."""
+
+
 class NotReady(ServingError):
     """No verified model is live, or the feature store does not fit the one that is."""
 
@@ -121,6 +145,9 @@ class PolicyStoreUnavailable(ServingError):
 _STATUS: Mapping[type[ServingError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     NotConfigured: HTTPStatus.SERVICE_UNAVAILABLE,
     LogFull: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -135,6 +162,8 @@ _STATUS: Mapping[type[ServingError], HTTPStatus] = {
 }
 
 _HEADERS: Mapping[type[ServingError], dict[str, str]] = {
+    TooLarge: {"Connection": "close"},  # what is left of the body shall not be read
+    TooSlow: {"Connection": "close"},
     Unauthorized: {"WWW-Authenticate": "Bearer"},
     NotReady: {"Retry-After": "1"},
     LogFull: {"Retry-After": "1"},
@@ -150,7 +179,17 @@ def problem(error: ServingError) -> Problem:
 
 def problem_response(error: ServingError) -> Response:
     """The HTTP answer to one of our errors."""
-    return _response(problem(error), _HEADERS.get(type(error)))
+    headers = _HEADERS.get(type(error))
+    if isinstance(error, Overloaded):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
+    return _response(problem(error), headers)
+
+
+def problem_bytes(error: ServingError) -> bytes:
+    """The whole HTTP/1.1 answer to one of our errors, for a connection that never got as far as a request."""
+    response = problem_response(error)
+    status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()
+    return b"\r\n".join([status, *(b": ".join(header) for header in response.raw_headers), b"", bytes(response.body)])
 
 
 def shown(value: object) -> object:

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView, ViewSchema
 from ranker.schema import Schema, Side
+from serving.breaker import Breaker
 from serving.errors import NotReady
+from serving.known_users import KnownUsers
 from serving.values import Kind, kind_of
 
 USER_VIEW = "user"
@@ -84,11 +86,20 @@ class Wanted:
 
 
 class FeatureSource:
-    """Reads the features of requests; a store that is away degrades an answer and never fails it."""
+    """Reads the features of requests; a store that is away degrades an answer and never fails it.
 
-    def __init__(self, store: FeatureStore, timeout_seconds: float) -> None:
+    Args:
+        store: Where they are.
+        timeout_seconds: A slower answer counts as none.
+        breaker: Keeps requests from a store that fails.
+        known_users: What stands in for the user's features meanwhile.
+    """
+
+    def __init__(self, store: FeatureStore, timeout_seconds: float, breaker: Breaker, known_users: KnownUsers) -> None:
         self._store = store
         self._timeout_seconds = timeout_seconds
+        self._breaker = breaker
+        self._known_users = known_users
 
     async def fetch(self, plan: FeaturePlan, wanted: Wanted) -> Stored:
         """The stored rows of the user and of the candidates, in one round trip each, at the same time.
@@ -105,14 +116,27 @@ class FeatureSource:
             ]
         )
         user_rows, item_rows = await asyncio.gather(
-            self._rows(USER_VIEW, users), self._rows(ITEM_VIEW, [wanted.item_ids[place] for place in places])
+            self.rows(USER_VIEW, users), self.rows(ITEM_VIEW, [wanted.item_ids[place] for place in places])
         )
         items: list[FeatureRow | None] = [None] * len(wanted.item_ids)
         for place, row in zip(places, item_rows or (), strict=False):
             items[place] = row
-        unavailable = [view for view, rows in ((USER_VIEW, user_rows), (ITEM_VIEW, item_rows)) if rows is None]
-        user = user_rows[0] if user_rows else None
-        return Stored(user, items, tuple(f"{view}_features_unavailable" for view in unavailable))
+        user, degraded = self._user(wanted.user_id, user_rows)
+        if item_rows is None:
+            degraded += (f"{ITEM_VIEW}_features_unavailable",)
+        return Stored(user, items, degraded)
+
+    def _user(
+        self, user_id: Id | None, rows: Sequence[FeatureRow | None] | None
+    ) -> tuple[FeatureRow | None, tuple[str, ...]]:
+        """The user's row and what is wrong with it: the last known one, if the store did not answer."""
+        if user_id is None or rows == []:
+            return None, ()
+        if rows is not None:
+            self._known_users.learn(user_id, rows[0])
+            return rows[0], ()
+        known = self._known_users.get(user_id)
+        return known, (f"{USER_VIEW}_features_{'stale' if known else 'unavailable'}",)
 
     async def problem(self, plan: FeaturePlan) -> str | None:
         """Why the store cannot serve a model with this plan, with the fix; `None` if it can, or cannot be asked."""
@@ -134,16 +158,29 @@ class FeatureSource:
             return f"feature store cannot be used: {exc}"
         return None
 
-    async def _rows(self, view: str, ids: Sequence[Id]) -> Sequence[FeatureRow | None] | None:
-        """Rows in the order of the ids; `None` if the store is away."""
+    async def rows(self, view: str, ids: Sequence[Id]) -> Sequence[FeatureRow | None] | None:
+        """Rows in the order of the ids; `None` if the store is away.
+
+        Raises:
+            NotReady: The store has no such view, or rows of a schema that it does not know.
+        """
         if not ids:
             return []
+        if not self._breaker.allows():
+            return None
         try:
-            return await self._asked(self._store.get_many(view, ids))
+            rows = await self._asked(self._store.get_many(view, ids))
         except (StoreUnavailable, TimeoutError):
+            self._breaker.failed()
             return None
         except (SchemaMismatch, UnknownView) as exc:
+            self._breaker.succeeded()  # it answers
             raise NotReady(f"feature store does not fit the model: {exc}") from exc
+        except asyncio.CancelledError:  # the request's own deadline is over: that tells nothing about the store
+            self._breaker.abandoned()
+            raise
+        self._breaker.succeeded()
+        return rows
 
     async def _asked(self, question: Awaitable[T]) -> T:
         async with asyncio.timeout(self._timeout_seconds):

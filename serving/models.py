@@ -12,8 +12,8 @@ from ranker.registry import Registry
 from serving.engine import Engine
 from serving.errors import BundleRefused, NotFound, NotReady
 from serving.features import FeatureSource
+from serving.metrics import Metrics
 from serving.schemas import ModelView
-from serving.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,16 @@ class Models:
     that only waits for its features goes live as soon as they are there.
     """
 
-    def __init__(self, registry: Registry, features: FeatureSource, metrics: Metrics) -> None:
+    def __init__(
+        self, registry: Registry, features: FeatureSource, metrics: Metrics, engine: Engine | None = None
+    ) -> None:
         self._registry = registry
         self._features = features
         self._metrics = metrics
         self._lock = asyncio.Lock()  # one change at a time: the watcher and admins
         self._engine: Engine | None = None
-        self._next: Engine | None = None  # ready, but the store lacks its features
-        self._pointer: str | None = None  # what the registry said when it was last acted upon
+        self._next = engine  # ready, but not seen to fit the store
+        self._pointer = engine.version if engine else None  # what the registry said when it was last acted upon
         self._refused: str | None = None  # why the current bundle is not the live one
         self._misfit: str | None = None  # why the store cannot serve the live engine
 

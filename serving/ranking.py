@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from time import perf_counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,18 +14,22 @@ import orjson
 
 from ranker.errors import DataError
 from ranker.fusion import top_k
+from serving.admission import Queue
 from serving.answers import Fused, Job, answer
+from serving.call import Call
 from serving.candidates import wanted
 from serving.decoding import decode
 from serving.engine import Outputs
 from serving.errors import NotReady, ServingError, TooLarge, Unscorable, problem
+from serving.fallback import Fallback
 from serving.features import FeatureSource, item_columns, request_columns
+from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
 from serving.request_log import RequestLog
 from serving.schemas import BatchRequest, RankRequest
 from serving.settings import Limits
-from serving.telemetry import Metrics
+from serving.timeline import Timeline
 
 # Shapes: L = candidates of one request, K = places of the answer
 
@@ -44,27 +49,34 @@ class Ranker:
         models: Models,
         features: FeatureSource,
         policies: PolicyCache,
+        fallback: Fallback | None,
         log: RequestLog,
         metrics: Metrics,
         limits: Limits,
+        queue: Queue,
         thread: Executor,
     ) -> None:
         self._models = models
         self._features = features
         self._policies = policies
+        self._fallback = fallback
         self._log = log
         self._metrics = metrics
         self._limits = limits
+        self._queue = queue
         self._thread = thread
 
-    async def rank_body(self, body: bytes, request_id: str) -> bytes:
+    async def rank_body(self, body: bytes, call: Call) -> bytes:
         """The answer to the body of one request; see `rank`."""
-        return await self.rank(decode(body, _REQUEST), request_id)
+        with call.timeline.step("decode"):
+            request = decode(body, _REQUEST)
+        return await self.rank(request, call)
 
-    async def rank_batch(self, body: bytes, request_id: str) -> bytes:
+    async def rank_batch(self, body: bytes, call: Call) -> bytes:
         """Answers to many requests, in their order; one that cannot be answered gets its problem details.
 
-        They are ranked one after the other, so that other callers' requests come in between.
+        They are ranked one after the other, so that other callers' requests come in between. Those that are not done
+        when the deadline of the whole is over are left.
         """
         requests = decode(body, _BATCH).requests
         if len(requests) > self._limits.max_batch_requests:
@@ -72,16 +84,18 @@ class Ranker:
                 f"`requests` must be at most {self._limits.max_batch_requests}, got {len(requests)}; send several "
                 "bodies, or raise RANKER_LIMITS__MAX_BATCH_REQUESTS"
             )
-        answers = [await self._answer_or_problem(bytes(raw), f"{request_id}.{n}") for n, raw in enumerate(requests)]
+        with self._queue.hold(len(requests) - 1):
+            answers = [await self._answer_or_problem(bytes(raw), call.member(n)) for n, raw in enumerate(requests)]
         return b'{"responses":[' + b",".join(answers) + b"]}"
 
-    async def _answer_or_problem(self, body: bytes, request_id: str) -> bytes:
+    async def _answer_or_problem(self, body: bytes, call: Call) -> bytes:
         try:
-            return await self.rank_body(body, request_id)
+            call.deadline.check()
+            return await self.rank_body(body, call)
         except ServingError as exc:
             return msgspec.json.encode(problem(exc))
 
-    async def rank(self, request: RankRequest, request_id: str) -> bytes:
+    async def rank(self, request: RankRequest, call: Call) -> bytes:
         """The answer to one request, as JSON.
 
         Raises:
@@ -89,16 +103,27 @@ class Ranker:
             TooLarge: Too many candidates.
             NotReady: No model is live, or the store was built for another one.
             Unscorable: The model gives no finite score.
+            DeadlineExceeded: It is not there in time. What had not begun is not done any more.
         """
         self._check_size(request)
+        call.deadline.check()
+        try:
+            async with asyncio.timeout(call.deadline.remaining()):
+                return await self._rank(request, call)
+        except TimeoutError as exc:
+            raise call.deadline.exceeded() from exc
+
+    async def _rank(self, request: RankRequest, call: Call) -> bytes:
+        if self._fallback is not None and self._models.problem is not None:
+            body = await self._fallback.rank(request, request.request_id or call.request_id)
+            return self._told(request, body, call)
         engine = self._models.live()
         wishes = wanted(request, engine.plan)
-        start = perf_counter()
-        stored = await self._features.fetch(engine.plan, wishes)
-        self._metrics.stages(features=perf_counter() - start)
+        with call.timeline.step("features"):
+            stored = await self._features.fetch(engine.plan, wishes)
         choice = self._policies.choose(request.scene, engine.fusion, engine.output_names)
-        job = Job(request, request.request_id or request_id, engine, choice, wishes, stored)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, job)
+        job = Job(request, request.request_id or call.request_id, engine, choice, wishes, stored)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, job, call, perf_counter())
 
     def _check_size(self, request: RankRequest) -> None:
         if len(request.candidates) > self._limits.max_candidates:
@@ -107,30 +132,39 @@ class Ranker:
                 "send fewer, split the request, or raise RANKER_LIMITS__MAX_CANDIDATES"
             )
 
-    def _answer(self, job: Job) -> bytes:
+    def _answer(self, job: Job, call: Call, submitted: float) -> bytes:
         """Runs in the scoring thread."""
-        fused = self._fuse(job)
         start = perf_counter()
-        body = answer(job, fused)
-        encoded = orjson.dumps(body)
-        self._metrics.stages(serialise=perf_counter() - start)
-        self._metrics.ranked(len(job.wanted.item_ids), body["missing"], body["degraded"])
-        self._log.ranked(job.request, body)
+        call.timeline.add("queue", submitted, start - submitted)
+        call.deadline.check()
+        fused = self._fuse(job, call.timeline)
+        encoded = self._told(job.request, answer(job, fused), call)
+        self._queue.ranked(perf_counter() - start)
         return encoded
 
-    def _fuse(self, job: Job) -> Fused:
+    def _told(self, request: RankRequest, body: Mapping[str, Any], call: Call) -> bytes:
+        """The answer as JSON, counted and noted."""
+        with call.timeline.step("serialise"):
+            encoded = orjson.dumps(body)
+        self._metrics.ranked(len(request.candidates), body["missing"], body["degraded"])
+        self._log.ranked(request, body)
+        return encoded
+
+    def _fuse(self, job: Job, timeline: Timeline) -> Fused:
         engine, plan = job.engine, job.engine.plan
         request = request_columns(plan, job.wanted, job.stored)
         items = item_columns(plan, job.wanted, job.stored)
+        start = perf_counter()
         try:
             scored = engine.score(request, items)
         except (DataError, OverflowError) as exc:  # the request was checked, so this value came out of the store
             raise NotReady(f"feature store holds values that the model cannot read: {exc}") from exc
-        start = perf_counter()
-        _refuse_infinite(scored.outputs, job.wanted.item_ids)
-        scores_L = job.choice.policy.score(scored.outputs)
-        order_K = top_k(scores_L, job.request.top_k)
-        self._metrics.stages(encode=scored.encode_seconds, score=scored.score_seconds, fuse=perf_counter() - start)
+        timeline.add("encode", start, scored.encode_seconds)
+        timeline.add("score", start + scored.encode_seconds, scored.score_seconds)
+        with timeline.step("fuse"):
+            _refuse_infinite(scored.outputs, job.wanted.item_ids)
+            scores_L = job.choice.policy.score(scored.outputs)
+            order_K = top_k(scores_L, job.request.top_k)
         return Fused(scored.outputs, scores_L, order_K, request, items)
 
 

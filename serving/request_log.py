@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from serving.decoding import decode
 from serving.errors import LogFull, NotConfigured
+from serving.metrics import Metrics
 from serving.schemas import Feedback, FeedbackBody, RankRequest
 from serving.settings import RequestLogSettings
-from serving.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 

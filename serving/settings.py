@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_store import StoreConfig
 from ranker.schema import FrozenConfig
+from serving.breaker import Breaker
+from serving.fallback import Fallback
 from serving.policies import PolicyStoreConfig, SQLitePolicyStore
 
 
@@ -18,8 +20,28 @@ class Limits(FrozenConfig):
     max_candidates: int = Field(10_000, ge=1, description="Candidates of one request; more answer 413.")
     max_batch_requests: int = Field(100, ge=1, description="Requests in one body of /rank/batch; more answer 413.")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Size of a request body; more answers 413.")
+    head_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest time that the headers of a request may take to arrive."
+    )
+    body_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest time that a body may take to arrive; a slower one answers 408."
+    )
+    timeout_ms: int = Field(
+        5_000, ge=1, le=600_000, description="Deadline of a ranking whose caller sends no X-Request-Timeout-Ms."
+    )
+    max_waiting: int = Field(
+        128, ge=1, description="Rankings that one worker may have taken in at a time; one more answers 503."
+    )
     store_timeout_seconds: float = Field(
         1.0, gt=0, description="A slower feature store counts as unavailable: the request is ranked without it."
+    )
+
+
+class Outage(Breaker.Config):
+    """What happens while the feature store fails."""
+
+    known_users: int = Field(
+        10_000, ge=0, description="Users whose last features each worker keeps, to rank with them meanwhile."
     )
 
 
@@ -54,6 +76,8 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of the admin routes; empty turns them off.")
     limits: Limits = Limits()
+    outage: Outage = Outage()
+    fallback: Fallback.Config = Fallback.Config()
     request_log: RequestLogSettings = RequestLogSettings()
     poll_seconds: float = Field(1.0, gt=0, description="How often the registry and the store's schema are looked at.")
     policy_poll_seconds: float = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -49,4 +50,16 @@ async def test_a_caller_who_leaves_gets_no_answer() -> None:
     async def send(_: Message) -> None:
         pytest.fail("nobody is there to answer")
 
-    await BodyLimit(app, 10)({"type": "http", "headers": []}, leave, send)
+    await BodyLimit(app, 10, 5.0)({"type": "http", "headers": []}, leave, send)
+
+
+async def test_a_body_that_does_not_arrive_answers_408(world: World) -> None:
+    async def begins() -> AsyncIterator[bytes]:
+        yield b'{"candidates": '
+        await asyncio.sleep(60)
+
+    async with world.serve(limits={"body_timeout_seconds": 0.05}) as client:
+        response = await client.post("/rank", content=begins())
+        assert response.status_code == 408
+        assert response.headers["connection"] == "close"
+        assert "0.05 s" in response.json()["detail"]

@@ -13,6 +13,7 @@ import pytest
 from feature_store import FeatureRow, RedisStore, StoreUnavailable, ViewSchema
 from ranker.bundle import Bundle
 from ranker.schema import Schema
+from serving.breaker import Breaker
 from serving.features import (
     FeaturePlan,
     FeatureSource,
@@ -22,6 +23,7 @@ from serving.features import (
     num_missing_items,
     request_columns,
 )
+from serving.known_users import KnownUsers
 from tests.serving.conftest import CANDIDATES, CONTEXT, SCHEMA, World, eventually, offline
 
 BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
@@ -69,7 +71,8 @@ async def test_a_store_that_comes_back_is_used_again(world: World) -> None:
 
 def source(store: Any) -> FeatureSource:
     """A feature source on a store that does what a test says."""
-    return FeatureSource(store, timeout_seconds=0.05)
+    breaker = Breaker(Breaker.Config(failures=3, pause_seconds=3600), lambda _: None)
+    return FeatureSource(store, 0.05, breaker, KnownUsers(2))
 
 
 class Slow:
@@ -120,6 +123,44 @@ async def test_each_view_degrades_by_itself(plan: FeaturePlan) -> None:
     assert stored.user is not None
     anonymous = await source(Half()).fetch(plan, Wanted(None, ["i1"]))
     assert anonymous.user is None
+
+
+async def test_a_store_that_fails_again_and_again_is_left_alone(plan: FeaturePlan) -> None:
+    class Counting(Slow):
+        asked = 0
+
+        async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+            """Fail."""
+            self.asked += 1
+            raise StoreUnavailable("away")
+
+    store = Counting()
+    away = source(store)
+    for _ in range(9):
+        assert (await away.fetch(plan, Wanted("u1", ["i1"]))).degraded == tuple(AWAY)
+    assert store.asked <= 4  # both views of the second request ask at the same time
+
+
+async def test_a_known_user_keeps_the_last_features(plan: FeaturePlan) -> None:
+    class Leaving(Slow):
+        there = True
+
+        async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+            """Answer for users while it is there."""
+            if not self.there:
+                raise StoreUnavailable("away")
+            return [FeatureRow({"age": 30.0, "segment": "new"}, None) if one == "u1" else None for one in ids]
+
+    store = Leaving()
+    leaving = source(store)
+    for user in ("u1", "u2"):
+        await leaving.fetch(plan, Wanted(user, ["i1"]))
+    store.there = False
+    stale = await leaving.fetch(plan, Wanted("u1", ["i1"]))
+    assert stale.user == FeatureRow({"age": 30.0, "segment": "new"}, None)
+    assert stale.degraded == ("user_features_stale", "item_features_unavailable")
+    unknown = await leaving.fetch(plan, Wanted("u2", ["i1"]))
+    assert (unknown.user, unknown.degraded) == (None, tuple(AWAY))
 
 
 def test_a_plan_says_where_each_column_comes_from(plan: FeaturePlan) -> None:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.errors import LogFull
+from serving.metrics import Metrics
 from serving.request_log import FEEDBACK, Segments
-from serving.telemetry import Metrics
 from tests.serving.conftest import CONTEXT, Answer, World, eventually
 
 EVENT = {"request_id": "r1", "item_id": 5, "event": "click"}

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.logs import JsonFormatter
-from serving.telemetry import Metrics
+from serving.metrics import Metrics
 from tests.serving.conftest import World
 
 BODY = {"user_id": "nobody", "candidates": ["i1", "i2", "gone"]}
