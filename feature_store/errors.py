@@ -5,6 +5,7 @@
     ├── UnknownView       no view of that name: nothing was materialized into it yet
     ├── SchemaMismatch    columns or rows belong to a schema that the view does not have
     ├── CursorExpired     the change log no longer tells what a reader has missed: read the view anew
+    ├── DamagedTable      an item table that was altered, or is not whole: build it anew
     ├── InvalidRow        a row to write does not fit its view: names entity, column, value and fix
     └── InvalidInput      files or arguments that cannot be materialized: names the file or column and the fix
 
@@ -30,6 +31,10 @@ class SchemaMismatch(StoreError):
 
 class CursorExpired(StoreError):
     """The change log no longer tells what a reader has missed."""
+
+
+class DamagedTable(StoreError):
+    """An item table that was altered, or is not whole."""
 
 
 class InvalidRow(StoreError):

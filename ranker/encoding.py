@@ -111,7 +111,7 @@ class Encoder:
 
     def encode_columns(self, data: Columns) -> EncodedColumns:
         """Both sides of the same rows, as columns that rows can be taken from; see `encode_side`."""
-        return EncodedColumns(self._columns(data, "request"), self._columns(data, "item"))
+        return EncodedColumns(self.side_columns(data, "request"), self.side_columns(data, "item"))
 
     def encode_side(self, data: Columns, side: ModelSide) -> SideTensors:
         """The features of one side as tensors.
@@ -123,7 +123,26 @@ class Encoder:
         Raises:
             DataError: A column is missing or of the wrong type; names the column, the value and the fix.
         """
-        return self._columns(data, side).tensors()
+        return self.side_columns(data, side).tensors()
+
+    def side_columns(self, data: Columns, side: ModelSide) -> SideColumns:
+        """The features of one side as columns that rows can be taken from; see `encode_side`."""
+        features = self._features[side]
+        arrays = [raw.column(data, f.column, numeric=isinstance(f, NumericFeature)) for f in features]
+        num_rows = _common_length(features, arrays) if arrays else raw.num_rows(data)
+        bags: list[Bag] = []
+        numeric: list[npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = []
+        for feature, array in zip(features, arrays, strict=True):
+            if not isinstance(feature, NumericFeature):
+                bags.append(self._look_up(feature, array))
+                continue
+            values = raw.numbers(feature.column, array)
+            if feature.bucketized:
+                bags.append(Bag(self.numeric_maps[feature.name].rows(feature, values).astype(np.int32)))
+            else:
+                numeric.append(self.numeric_maps[feature.name].values(feature, values))
+                numeric.extend([np.isnan(values)] if feature.missing_indicator else [])
+        return SideColumns(tuple(bags), _side_by_side(numeric, num_rows))
 
     @property
     def num_embeddings(self) -> dict[str, int]:
@@ -167,24 +186,6 @@ class Encoder:
                 "load it with the schema it was fitted on"
             )
         return cls(schema, vocabularies, numeric_maps)
-
-    def _columns(self, data: Columns, side: ModelSide) -> SideColumns:
-        features = self._features[side]
-        arrays = [raw.column(data, f.column, numeric=isinstance(f, NumericFeature)) for f in features]
-        num_rows = _common_length(features, arrays) if arrays else raw.num_rows(data)
-        bags: list[Bag] = []
-        numeric: list[npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = []
-        for feature, array in zip(features, arrays, strict=True):
-            if not isinstance(feature, NumericFeature):
-                bags.append(self._look_up(feature, array))
-                continue
-            values = raw.numbers(feature.column, array)
-            if feature.bucketized:
-                bags.append(Bag(self.numeric_maps[feature.name].rows(feature, values).astype(np.int32)))
-            else:
-                numeric.append(self.numeric_maps[feature.name].values(feature, values))
-                numeric.extend([np.isnan(values)] if feature.missing_indicator else [])
-        return SideColumns(tuple(bags), _side_by_side(numeric, num_rows))
 
     def _look_up(self, feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> Bag:
         """Table rows of one categorical feature."""

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from ranker.schema import Schema
 from serving.engine import Engine, Outputs
-from serving.features import Columns, Stored, Wanted, num_missing_items
+from serving.feature_plan import Columns, Wanted
+from serving.features import Stored
+from serving.items import Candidates
 from serving.policies import Choice
 from serving.schemas import RankRequest
 
@@ -34,7 +36,7 @@ class Fused(NamedTuple):
     scores_L: npt.NDArray[np.float64]
     order_K: npt.NDArray[np.intp]
     request_columns: Columns
-    item_columns: Columns
+    candidates: Candidates
 
 
 def answer(job: Job, fused: Fused) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def answer(job: Job, fused: Fused) -> dict[str, Any]:
         "degraded": [*job.stored.degraded, *job.choice.degraded],
         "missing": {
             "user": bool(plan.user) and job.stored.user is None,
-            "items": num_missing_items(plan, job.wanted, job.stored),
+            "items": fused.candidates.num_missing,
         },
     }
 
@@ -91,4 +93,5 @@ def _explanation(job: Job, fused: Fused, place: int) -> dict[str, Any]:
 def _missing(schema: Schema, fused: Fused, place: int) -> list[str]:
     """Features of any side that had no value when this candidate was scored."""
     absent = [f.name for f in schema.side_features("request") if fused.request_columns[f.column][0] is None]
-    return absent + [f.name for f in schema.side_features("item") if fused.item_columns[f.column][place] is None]
+    lacking = fused.candidates.lacking(place)
+    return absent + [f.name for f in schema.side_features("item") if f.column in lacking]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.errors import FieldError, InvalidRequest
-from serving.features import FeaturePlan, Wanted
+from serving.feature_plan import FeaturePlan, Wanted
 from serving.schemas import Candidate, RankRequest
 from serving.values import check
 

@@ -13,9 +13,11 @@ import pyarrow as pa
 import torch
 
 from ranker.bundle import Bundle
+from ranker.encoding import SideTensors
 from ranker.errors import BundleError, RankerError
 from ranker.fusion import FusionPolicy
-from serving.features import Columns, FeaturePlan
+from serving.feature_plan import Columns, FeaturePlan
+from serving.items import ItemSide
 
 # Shapes: L = candidates of one request
 
@@ -48,6 +50,7 @@ class Engine:
         self.fusion: FusionPolicy = bundle.fusion
         self.output_names: Sequence[str] = bundle.schema.output_names
         self.manifest = bundle.manifest
+        self.item_side = ItemSide(bundle.encoder, self.plan)
         self._bundle = bundle
         golden = bundle.golden()
         bundle.verify_golden()
@@ -65,12 +68,24 @@ class Engine:
             DataError: A value is of the wrong type.
         """
         start = perf_counter()
-        request_tensors = self._bundle.encoder.encode_side(request, "request")
+        request_tensors = self.encode_request(request)
         item_tensors = self._bundle.encoder.encode_side(items, "item")
         encoded = perf_counter()
-        index_L = torch.zeros(len(next(iter(items.values()))), dtype=torch.int64)
-        outputs = self._bundle.score(request_tensors, item_tensors, index_L)
+        outputs = self.score_encoded(request_tensors, item_tensors)
         return Scored(outputs, encoded - start, perf_counter() - encoded)
+
+    def encode_request(self, request: Columns) -> SideTensors:
+        """Raw user and context columns, one value each, as the model reads them.
+
+        Raises:
+            DataError: A value is of the wrong type.
+        """
+        return self._bundle.encoder.encode_side(request, "request")
+
+    def score_encoded(self, request: SideTensors, items: SideTensors) -> Outputs:
+        """Calibrated outputs [L] by name of one request's L candidates, all encoded."""
+        index_L = torch.zeros(len(items.numeric_BN), dtype=torch.int64)
+        return self._bundle.score(request, items, index_L)
 
     def _warm(self, golden: pa.Table) -> None:
         """Pay for what the first calls cost before any request does."""

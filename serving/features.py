@@ -3,86 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView, ViewSchema
-from ranker.schema import Schema, Side
+from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView
 from serving.breaker import Breaker
 from serving.errors import NotReady
+from serving.feature_plan import Columns, FeaturePlan, Id, Wanted, misfit, no_columns
+from serving.items import ItemSnapshot
 from serving.known_users import KnownUsers
-from serving.values import Kind, kind_of
 
 USER_VIEW = "user"
 ITEM_VIEW = "item"
 
-Id = str | int
-Columns = dict[str, list[Any]]
 T = TypeVar("T")
-
-_STORE_TYPES: Mapping[Kind, frozenset[str]] = {
-    "number": frozenset({"int", "float", "bool"}),
-    "category": frozenset({"int", "float", "bool", "string"}),
-    "list": frozenset({"int_list", "float_list", "string_list"}),
-}
-
-
-@dataclass(frozen=True)
-class FeaturePlan:
-    """Where each raw column of a model comes from.
-
-    Attributes:
-        user: Columns of the store's user view.
-        item: Columns of the store's item view; candidates may override them.
-        context: Columns that a request brings.
-        user_id: Columns filled with the user's id, because a feature reads it.
-        item_id: Columns filled with the candidates' ids, for the same reason.
-        user_key: Name of the user id in training data; names the fix when the view is absent.
-        item_key: The same of the item id.
-    """
-
-    user: Mapping[str, Kind]
-    item: Mapping[str, Kind]
-    context: Mapping[str, Kind]
-    user_id: tuple[str, ...]
-    item_id: tuple[str, ...]
-    user_key: str
-    item_key: str
-
-    @classmethod
-    def of(cls, schema: Schema) -> FeaturePlan:
-        """The plan that a schema makes: ids fill id columns, context comes with the request, the rest is stored."""
-        context = _kinds(schema, "context", exclude={schema.ids.user})
-        request = {**_kinds(schema, "user"), **_kinds(schema, "context")}
-        return cls(
-            user=_kinds(schema, "user", exclude={schema.ids.user, *context}),
-            item=_kinds(schema, "item", exclude={schema.ids.item}),
-            context=context,
-            user_id=tuple(column for column in request if column == schema.ids.user),
-            item_id=tuple(column for column in schema.columns("item") if column == schema.ids.item),
-            user_key=schema.ids.user or "user_id",
-            item_key=schema.ids.item or "item_id",
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store answered for one request. Rows are `None` where it has none, or could not be asked."""
+    """What is known about one request's user and candidates.
+
+    Attributes:
+        user: The user's row; `None` where the store has none, or could not be asked.
+        items: All items at one moment, or the candidates' rows, likewise.
+        degraded: What is not as it should be.
+    """
 
     user: FeatureRow | None
-    items: Sequence[FeatureRow | None]
+    items: ItemSnapshot | Sequence[FeatureRow | None]
     degraded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One request as far as features go: checked against the plan, ids as they came."""
-
-    user_id: Id | None
-    item_ids: Sequence[Id]
-    context: Mapping[str, Any] = field(default_factory=dict)
-    overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class FeatureSource:
@@ -101,30 +51,38 @@ class FeatureSource:
         self._breaker = breaker
         self._known_users = known_users
 
-    async def fetch(self, plan: FeaturePlan, wanted: Wanted) -> Stored:
-        """The stored rows of the user and of the candidates, in one round trip each, at the same time.
+    async def fetch(self, plan: FeaturePlan, wanted: Wanted, items: ItemSnapshot | None = None) -> Stored:
+        """The stored row of the user, and those of the candidates: in one round trip each, at the same time.
+
+        Args:
+            plan: Of the model.
+            wanted: The request.
+            items: All items, where they are known: the store is then asked for the user only.
 
         Raises:
             NotReady: The store was built for another schema.
         """
         users = [wanted.user_id] if plan.user and wanted.user_id is not None else []
-        places = (
-            []
-            if not plan.item
-            else [
-                place for place in range(len(wanted.item_ids)) if len(wanted.overrides.get(place, ())) < len(plan.item)
-            ]
-        )
-        user_rows, item_rows = await asyncio.gather(
-            self.rows(USER_VIEW, users), self.rows(ITEM_VIEW, [wanted.item_ids[place] for place in places])
-        )
-        items: list[FeatureRow | None] = [None] * len(wanted.item_ids)
-        for place, row in zip(places, item_rows or (), strict=False):
-            items[place] = row
+        if items is not None:
+            user, degraded = self._user(wanted.user_id, await self.rows(USER_VIEW, users))
+            stale = (f"{ITEM_VIEW}_features_stale",) if items.is_stale else ()
+            return Stored(user, items, degraded + stale)
+        user_rows, candidates = await asyncio.gather(self.rows(USER_VIEW, users), self._candidates(plan, wanted))
         user, degraded = self._user(wanted.user_id, user_rows)
-        if item_rows is None:
-            degraded += (f"{ITEM_VIEW}_features_unavailable",)
-        return Stored(user, items, degraded)
+        if candidates is None:
+            return Stored(user, [None] * len(wanted.item_ids), (*degraded, f"{ITEM_VIEW}_features_unavailable"))
+        return Stored(user, candidates, degraded)
+
+    async def _candidates(self, plan: FeaturePlan, wanted: Wanted) -> Sequence[FeatureRow | None] | None:
+        """Rows of the candidates that do not bring all by themselves; `None` if the store is away."""
+        needed = [place for place in range(len(wanted.item_ids)) if plan.needs_row(wanted.overrides.get(place, ()))]
+        rows = await self.rows(ITEM_VIEW, [wanted.item_ids[place] for place in needed])
+        if rows is None:
+            return None
+        found: list[FeatureRow | None] = [None] * len(wanted.item_ids)
+        for place, row in zip(needed, rows, strict=True):
+            found[place] = row
+        return found
 
     def _user(
         self, user_id: Id | None, rows: Sequence[FeatureRow | None] | None
@@ -142,7 +100,7 @@ class FeatureSource:
         """Why the store cannot serve a model with this plan, with the fix; `None` if it can, or cannot be asked."""
         try:
             for view, columns, key in ((USER_VIEW, plan.user, plan.user_key), (ITEM_VIEW, plan.item, plan.item_key)):
-                if columns and (fault := _misfit(view, await self._asked(self._store.schema(view)), columns, key)):
+                if columns and (fault := misfit(view, await self._asked(self._store.schema(view)), columns, key)):
                     return fault
         except (StoreUnavailable, TimeoutError):
             return None  # not known to be wrong; requests say `..._features_unavailable` meanwhile
@@ -193,55 +151,4 @@ def request_columns(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> Column
     values = {name: user.get(name) for name in plan.user}
     values |= {name: wanted.context.get(name) for name in plan.context}
     values |= dict.fromkeys(plan.user_id, wanted.user_id)
-    return {name: [value] for name, value in values.items()} or _no_columns(1)
-
-
-def item_columns(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> Columns:
-    """The candidates' rows by column: stored values, then what the candidates override."""
-    # `get`: a row written before a column was added does not have it; to the model that is a missing value.
-    columns = {name: [None if row is None else row.values.get(name) for row in stored.items] for name in plan.item}
-    for place, features in wanted.overrides.items():
-        for name, value in features.items():
-            columns[name][place] = value
-    columns |= {name: list(wanted.item_ids) for name in plan.item_id}
-    return columns or _no_columns(len(wanted.item_ids))
-
-
-def num_missing_items(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> int:
-    """Candidates for which the store has no row though the model needs one."""
-    if not plan.item:
-        return 0
-    return sum(
-        row is None and len(wanted.overrides.get(place, ())) < len(plan.item) for place, row in enumerate(stored.items)
-    )
-
-
-def _kinds(schema: Schema, side: Side, exclude: set[str | None] | frozenset[str] = frozenset()) -> dict[str, Kind]:
-    """The sort of values in each column of a side; the strictest where several features read one column."""
-    strictness: tuple[Kind, ...] = ("category", "number", "list")
-    kinds: dict[str, Kind] = {}
-    for feature in schema.features:
-        if feature.side == side and feature.column not in exclude:
-            kind = kind_of(feature)
-            kinds[feature.column] = max(kind, kinds.get(feature.column, kind), key=strictness.index)
-    return kinds
-
-
-def _misfit(view: str, schema: ViewSchema | None, columns: Mapping[str, Kind], key: str) -> str | None:
-    """What keeps a view from feeding a model, in words."""
-    fix = f"materialize it for this model: ranker-features materialize --view {view} --key {key} --store STORE PARQUET"
-    if schema is None:
-        return f"feature store has no view '{view}'; {fix}"
-    types = {column.name: column.type for column in schema.columns}
-    for name, kind in columns.items():
-        if name not in types:
-            return f"view '{view}' of the feature store lacks column '{name}'; it has {sorted(types)}; {fix}"
-        if types[name] not in _STORE_TYPES[kind]:
-            wanted = " or ".join(sorted(_STORE_TYPES[kind]))
-            return f"column '{name}' of view '{view}' must be {wanted}, the feature store has {types[name]}; {fix}"
-    return None
-
-
-def _no_columns(num_rows: int) -> Columns:
-    """Stands for a side without features: the encoder takes the number of rows from any column."""
-    return {"": [None] * num_rows}
+    return {name: [value] for name, value in values.items()} or no_columns(1)

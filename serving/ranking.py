@@ -22,7 +22,7 @@ from serving.decoding import decode
 from serving.engine import Outputs
 from serving.errors import NotReady, ServingError, TooLarge, Unscorable, problem
 from serving.fallback import Fallback
-from serving.features import FeatureSource, item_columns, request_columns
+from serving.features import FeatureSource, request_columns
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
@@ -120,7 +120,7 @@ class Ranker:
         engine = self._models.live()
         wishes = wanted(request, engine.plan)
         with call.timeline.step("features"):
-            stored = await self._features.fetch(engine.plan, wishes)
+            stored = await self._features.fetch(engine.plan, wishes, engine.item_side.snapshot)
         choice = self._policies.choose(request.scene, engine.fusion, engine.output_names)
         job = Job(request, request.request_id or call.request_id, engine, choice, wishes, stored)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, job, call, perf_counter())
@@ -151,21 +151,21 @@ class Ranker:
         return encoded
 
     def _fuse(self, job: Job, timeline: Timeline) -> Fused:
-        engine, plan = job.engine, job.engine.plan
-        request = request_columns(plan, job.wanted, job.stored)
-        items = item_columns(plan, job.wanted, job.stored)
-        start = perf_counter()
+        engine = job.engine
+        request = request_columns(engine.plan, job.wanted, job.stored)
         try:
-            scored = engine.score(request, items)
+            with timeline.step("encode"):
+                encoded = engine.encode_request(request)
+                candidates = engine.item_side.encode(job.wanted, job.stored.items)
         except (DataError, OverflowError) as exc:  # the request was checked, so this value came out of the store
             raise NotReady(f"feature store holds values that the model cannot read: {exc}") from exc
-        timeline.add("encode", start, scored.encode_seconds)
-        timeline.add("score", start + scored.encode_seconds, scored.score_seconds)
+        with timeline.step("score"):
+            outputs = engine.score_encoded(encoded, candidates.tensors)
         with timeline.step("fuse"):
-            _refuse_infinite(scored.outputs, job.wanted.item_ids)
-            scores_L = job.choice.policy.score(scored.outputs)
+            _refuse_infinite(outputs, job.wanted.item_ids)
+            scores_L = job.choice.policy.score(outputs)
             order_K = top_k(scores_L, job.request.top_k)
-        return Fused(scored.outputs, scores_L, order_K, request, items)
+        return Fused(outputs, scores_L, order_K, request, candidates)
 
 
 def _refuse_infinite(outputs: Outputs, item_ids: Sequence[str | int]) -> None:

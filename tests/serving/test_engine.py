@@ -15,7 +15,7 @@ from ranker.encoding import Encoder, ModelSide, SideTensors
 from ranker.errors import BundleError
 from ranker.schema import Schema
 from serving.engine import Engine
-from serving.features import Columns
+from serving.feature_plan import Columns
 from tests.serving.conftest import CANDIDATES, CONTEXT, features_of, make_bundle, offline
 
 

@@ -14,15 +14,9 @@ from feature_store import FeatureRow, RedisStore, StoreUnavailable, ViewSchema
 from ranker.bundle import Bundle
 from ranker.schema import Schema
 from serving.breaker import Breaker
-from serving.features import (
-    FeaturePlan,
-    FeatureSource,
-    Stored,
-    Wanted,
-    item_columns,
-    num_missing_items,
-    request_columns,
-)
+from serving.feature_plan import FeaturePlan, Wanted
+from serving.features import FeatureSource, Stored, request_columns
+from serving.items.item_side import item_columns
 from serving.known_users import KnownUsers
 from tests.serving.conftest import CANDIDATES, CONTEXT, SCHEMA, World, eventually, offline
 
@@ -187,14 +181,14 @@ def test_columns_without_features_still_have_their_rows() -> None:
     plan = FeaturePlan.of(Schema.model_validate({"features": features, "tasks": [{"name": "ctr", "label": "click"}]}))
     wanted, stored = Wanted(None, ["a", "b"]), Stored(None, [None, None])
     assert [len(values) for values in request_columns(plan, wanted, stored).values()] == [1]
-    assert item_columns(plan, wanted, stored) == {"price": [None, None]}
+    assert item_columns(plan, wanted, [None, None]) == {"price": [None, None]}
 
 
 def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePlan) -> None:
     old = FeatureRow({"price": 2.0, "brand": 1}, None)
     wanted = Wanted("u1", ["a", 7], {"hour": 1}, {1: {"tags": [5, 5.0, "x"]}})
     stored = Stored(FeatureRow({"age": 3.0}, None), [old, old])
-    items = item_columns(plan, wanted, stored)
+    items = item_columns(plan, wanted, [old, old])
     assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, [5, 5.0, "x"]], "item_id": ["a", 7]}
     request = request_columns(plan, wanted, stored)
     assert request == {
@@ -205,4 +199,3 @@ def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePl
         "recent": [None],
         "user_id": ["u1"],
     }
-    assert num_missing_items(plan, wanted, stored) == 0

@@ -1,0 +1,127 @@
+"""The item side of one model: from candidates to the tensors that it reads, and what each candidate lacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from feature_store import FeatureRow
+from ranker.encoded import Places, SideTensors
+from ranker.encoding import Encoder
+from ranker.errors import DataError
+from serving.feature_plan import Columns, FeaturePlan, Wanted, no_columns
+from serving.items.encoded import EncodedItems
+from serving.items.encoder import ItemEncoder
+from serving.items.snapshot import Found, ItemSnapshot
+
+
+class Candidates(NamedTuple):
+    """The candidates of one request, encoded.
+
+    Attributes:
+        tensors: One row per candidate.
+        num_missing: Candidates without a row in the store though the model needs one.
+        lacking: By place, the raw columns that had no value.
+    """
+
+    tensors: SideTensors
+    num_missing: int
+    lacking: Callable[[int], frozenset[str]]
+
+
+class ItemSide:
+    """Encodes candidates from a snapshot of all items where there is one, and from rows of the store elsewhere.
+
+    Both give the same tensors. What a candidate brings itself wins over either.
+
+    Args:
+        encoder: Of the model.
+        plan: Which item columns come from the store.
+
+    Attributes:
+        snapshot: The newest one; `None` as long as there is none. Replaced as a whole when items change, so a request
+            takes it once.
+    """
+
+    def __init__(self, encoder: Encoder, plan: FeaturePlan) -> None:
+        self.encoder = ItemEncoder(encoder, plan)
+        self.plan = plan
+        self.snapshot: ItemSnapshot | None = None
+
+    def encode(self, wanted: Wanted, items: ItemSnapshot | Sequence[FeatureRow | None]) -> Candidates:
+        """The candidates of a request.
+
+        Args:
+            wanted: The request.
+            items: All items, or the candidates' rows in their order, `None` where the store has none.
+
+        Raises:
+            DataError: The store holds a value that the model cannot read.
+        """
+        return self._of_snapshot(wanted, items) if isinstance(items, ItemSnapshot) else self._of_rows(wanted, items)
+
+    def _of_rows(self, wanted: Wanted, rows: Sequence[FeatureRow | None]) -> Candidates:
+        columns = item_columns(self.plan, wanted, rows)
+        absent = [place for place, row in enumerate(rows) if row is None]
+
+        def lacking(place: int) -> frozenset[str]:
+            return frozenset(name for name in self.plan.item if columns[name][place] is None)
+
+        return Candidates(self.encoder.tensors(columns), self._num_missing(wanted, absent), lacking)
+
+    def _of_snapshot(self, wanted: Wanted, snapshot: ItemSnapshot) -> Candidates:
+        found = snapshot.find(wanted.item_ids)
+        for place in found.unreadable:
+            if self.plan.needs_row(wanted.overrides.get(place, ())):
+                raise DataError(snapshot.fault(wanted.item_ids[place]))
+        stored = found.items
+        items = self._with_given(wanted, found)
+
+        def lacking(place: int) -> frozenset[str]:
+            given = wanted.overrides.get(place, {})
+            missing = self.encoder.lacking(stored, place) - given.keys()
+            return missing | {name for name, value in given.items() if value is None}
+
+        tensors = self.encoder.layout.side(items).tensors()
+        return Candidates(tensors, self._num_missing(wanted, found.absent), lacking)
+
+    def _with_given(self, wanted: Wanted, found: Found) -> EncodedItems:
+        """The stored items with what the request brings: values of single candidates, ids of those without a row."""
+        unnamed = found.absent if self.plan.item_id else ()
+        places = sorted({*wanted.overrides, *unnamed})
+        if not places:
+            return found.items
+        given = [wanted.overrides.get(place, {}) for place in places]
+        columns: dict[str, list[Any]] = {}
+        places_of: dict[str, tuple[Places, Places]] = {}
+        for name in self.plan.item:
+            if rows := [row for row, features in enumerate(given) if name in features]:
+                columns[name] = [features.get(name) for features in given]
+                places_of[name] = _pairs(places, rows)
+        if unnamed:
+            absent = set(unnamed)
+            rows = [row for row, place in enumerate(places) if place in absent]
+            for name in self.plan.item_id:
+                columns[name] = [wanted.item_ids[place] for place in places]
+                places_of[name] = _pairs(places, rows)
+        return self.encoder.layout.put(found.items, self.encoder.values(columns, len(places)), places_of)
+
+    def _num_missing(self, wanted: Wanted, absent: Sequence[int]) -> int:
+        return sum(self.plan.needs_row(wanted.overrides.get(place, ())) for place in absent)
+
+
+def item_columns(plan: FeaturePlan, wanted: Wanted, rows: Sequence[FeatureRow | None]) -> Columns:
+    """The candidates' rows by column: stored values, then what the candidates override."""
+    # `get`: a row written before a column was added does not have it; to the model that is a missing value.
+    columns = {name: [None if row is None else row.values.get(name) for row in rows] for name in plan.item}
+    for place, features in wanted.overrides.items():
+        for name, value in features.items():
+            columns[name][place] = value
+    columns |= {name: list(wanted.item_ids) for name in plan.item_id}
+    return columns or no_columns(len(wanted.item_ids))
+
+
+def _pairs(places: Sequence[int], rows: Sequence[int]) -> tuple[Places, Places]:
+    return np.array([places[row] for row in rows], np.int64), np.array(rows, np.int64)

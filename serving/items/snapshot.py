@@ -1,0 +1,137 @@
+"""All items at one moment: a table that never changes, and over it what changed since."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from feature_store.item_index import HashedIds, IdIndex, Rows, text_hashes
+from feature_store.item_table import ItemTable
+from serving.items.encoded import EncodedItems
+from serving.items.encoder import EncodedRows
+
+# Shapes: L = candidates, N = rows
+
+
+class IndexedItems(NamedTuple):
+    """Encoded items by id."""
+
+    id_index: IdIndex
+    items: EncodedItems
+
+    @classmethod
+    def of_table(cls, table: ItemTable) -> IndexedItems:
+        """The items of a table."""
+        return cls(table.id_index, EncodedItems.of_arrays(table.matrices, table.lists))
+
+    @classmethod
+    def of(cls, texts: pa.LargeBinaryArray, items: EncodedItems) -> IndexedItems:
+        """Items in memory; of an id that comes repeatedly the last one is kept."""
+        ids = HashedIds(texts, text_hashes(texts))
+        index = IdIndex.build(ids)
+        latest = np.flatnonzero(index.find(ids) == np.arange(len(texts)))
+        if len(latest) == len(texts):
+            return cls(index, items)
+        kept = HashedIds(texts.take(pa.array(latest)), ids.hashes[latest])
+        return cls(IdIndex.build(kept), items.take(latest))
+
+    def __len__(self) -> int:
+        return len(self.id_index.texts)
+
+
+class Found(NamedTuple):
+    """What is known of some candidates.
+
+    Attributes:
+        items: Of each candidate; the missing row where there is none [L]. The arrays are the caller's own.
+        absent: Places of candidates without a row.
+        unreadable: Those among them whose rows the model cannot read.
+    """
+
+    items: EncodedItems
+    absent: Sequence[int]
+    unreadable: Sequence[int]
+
+
+class ItemSnapshot(NamedTuple):
+    """Items as of one moment; what is newer is in another snapshot.
+
+    Attributes:
+        table: The items that a table has; its first row is the missing one.
+        changed: What changed since, deleted items with a row that is missing; `None`: nothing.
+        name: Of the table.
+        cursor: How far the changes of the store are in.
+        faults: By id why a row cannot be read.
+        fresh_until: Of the monotonic clock; later than that it is out of date.
+    """
+
+    table: IndexedItems
+    changed: IndexedItems | None
+    name: str
+    cursor: str
+    faults: Mapping[str, str]
+    fresh_until: float
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it was not compared with the store for longer than it should."""
+        return time.monotonic() > self.fresh_until
+
+    def find(self, item_ids: Sequence[str | int]) -> Found:
+        """Rows of candidates; what has expired by now is missing."""
+        ids = HashedIds.of(item_ids)
+        row_L = np.maximum(self.table.id_index.find(ids), 0)
+        expiry_L = self.table.items.expires_at.take(row_L)
+        newer = None if self.changed is None else _Newer(self.changed, self.changed.id_index.find(ids))
+        if newer is not None:
+            expiry_L[newer.places] = newer.expires_at
+        there_L = expiry_L > time.time()
+        row_L[~there_L] = 0
+        items = self.table.items.take(row_L)
+        if newer is not None:
+            items = newer.put(items, there_L)
+        absent = np.flatnonzero(~there_L)
+        return Found(items, absent.tolist(), absent[np.isnan(expiry_L[absent])].tolist())
+
+    def fault(self, item_id: str | int) -> str:
+        """Why the row of an item cannot be read."""
+        return f"item '{item_id}': {self.faults[str(item_id)]}"
+
+    def with_changes(self, ids: Sequence[str], rows: EncodedRows, cursor: str) -> ItemSnapshot:
+        """The same with newer rows.
+
+        Args:
+            ids: Whose rows they are; of repeated ones the last counts.
+            rows: The rows.
+            cursor: How far the changes of the store are in with these.
+        """
+        texts, items = HashedIds.of(ids).texts, rows.items
+        if self.changed is not None:
+            texts = pa.concat_arrays([self.changed.id_index.texts, texts])
+            items = EncodedItems.concat([self.changed.items, items])
+        known = {entity_id: fault for entity_id, fault in self.faults.items() if entity_id not in set(ids)}
+        faults = known | {ids[place]: fault for place, fault in rows.faults.items()}
+        return self._replace(changed=IndexedItems.of(texts, items), faults=faults, cursor=cursor)
+
+
+class _Newer:
+    """The candidates whose items changed since the table was built."""
+
+    def __init__(self, changed: IndexedItems, row_L: Rows) -> None:
+        self.places = np.flatnonzero(row_L >= 0)
+        self._rows = row_L[self.places]
+        self._items = changed.items
+
+    @property
+    def expires_at(self) -> npt.NDArray[np.float64]:
+        return self._items.expires_at.take(self._rows)
+
+    def put(self, items: EncodedItems, there_L: npt.NDArray[np.bool_]) -> EncodedItems:
+        """Their rows in the place of the table's, unless they are missing."""
+        there = there_L[self.places]
+        return items.put(self.places[there], self._items.take(self._rows[there])) if there.any() else items
