@@ -139,6 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS, help="what to run; the rest is kept")
+    parser.add_argument("--anew", action="store_true", help="forget the seeds of earlier calls, which are kept")
     parser.add_argument("--markdown", action="store_true", help="print the tables of the kept figures, train nothing")
     arguments = parser.parse_args()
     if not arguments.markdown:
@@ -150,7 +151,9 @@ def main() -> None:
             if "throughput" in arguments.parts:
                 found["throughput"] = throughput(log, folder, arguments.rounds)
             if "quality" in arguments.parts:
-                found["quality"] = quality(log, folder, arguments.seeds)
+                earlier = [] if arguments.anew else kept().get("quality", [])
+                seeds = [seed for seed in arguments.seeds if seed not in {each["seed"] for each in earlier}]
+                found["quality"] = earlier + quality(log, folder, seeds)
         figures = kept() | found
         write_results("distributed", {"rows": ROWS, "epochs": EPOCHS, **{k: figures[k] for k in PARTS if k in figures}})
     print(markdown(kept()))

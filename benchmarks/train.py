@@ -4,7 +4,8 @@
     python -m benchmarks.train --markdown    # the tables of the figures that are kept
 
 MMoE of 4 experts [256, 128] and towers [64], 16 columns a table, batches of 4,096, two tasks; as many epochs for all.
-The epoch that is best on the validation rows is judged on the test rows. An epoch is timed from reading to its last
+The learning rate of each is the one of `LEARNING_RATES` that is best on the validation rows, all else its own default;
+the epoch that is best on them is judged on the test rows. An epoch is timed from reading to its last
 step: ours reads and encodes the Parquet file anew in each, the others loop over codes that lie in memory. The first,
 which warms up, does not count. Rows per second are by the clock; beside them, of the processor: those hardly change
 where other programs run. The peers get an environment of their own, build/peers/.venv.
@@ -34,9 +35,11 @@ DATA = ROOT.parent / "shared" / "data" / "census_income_kdd" / "census_income_kd
 KEPT = RESULTS / "train.json"
 PEERS = ROOT / "build" / "peers" / ".venv"
 OURS, RECHUB, DEEPCTR = "ours", "torch-rechub", "DeepCTR-Torch"
-SCRIPTS = {OURS: "ours", "ours, fp32": "ours", RECHUB: "rechub", DEEPCTR: "deepctr"}
-EXTRAS = {"ours, fp32": ("fp32",)}
+SCRIPTS = {OURS: "ours", "ours, as by default": "ours", RECHUB: "rechub", DEEPCTR: "deepctr"}
+EXTRAS = {"ours, as by default": ("fp32",)}
 TARGETS = {"cat33": 3.5, "big tables": 4.5}  # times torch-rechub
+TUNING_SEED = 1000
+LEARNING_RATES = (0.0005, 0.001, 0.002, 0.004)
 RATES = {"rows_per_second": "rows/s", "rows_per_processor_second": "rows/s of the processor"}
 
 
@@ -65,12 +68,25 @@ def train(name: str, contest: Contest) -> dict[str, Any]:
     return outcome | {rate: median(outcome[rate][1:]) for rate in RATES}
 
 
-def compete(contest: Contest, names: Sequence[str], rounds: int) -> dict[str, list[dict[str, Any]]]:
+def tune(contest: Contest, names: Sequence[str]) -> dict[str, float]:
+    """The learning rate of every library that is best on the validation rows, from one training with each."""
+    chosen: dict[str, tuple[float, float]] = {}
+    for script, name in {SCRIPTS[name]: name for name in reversed(names)}.items():
+        for rate in LEARNING_RATES:
+            outcome = train(name, replace(contest, seed=TUNING_SEED, learning_rate=rate))
+            auc = sum(outcome["validation_auc"].values()) / len(outcome["validation_auc"])
+            print(f"learning rate {rate}, {name}: validation AUC {auc:.5f}", flush=True)
+            chosen[script] = max(chosen.get(script, (0.0, 0.0)), (auc, rate))
+    return {name: chosen[SCRIPTS[name]][1] for name in names}
+
+
+def compete(contest: Contest, learning_rates: dict[str, float], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Every library in turn, `rounds` times."""
+    names = list(learning_rates)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names:
-            found[name].append(train(name, replace(contest, seed=number)))
+            found[name].append(train(name, replace(contest, seed=number, learning_rate=learning_rates[name])))
             print(f"round {number + 1}, {name}: {found[name][-1]['rows_per_second']:,.0f} rows/s", flush=True)
     return found
 
@@ -94,12 +110,15 @@ def markdown(title: str, contest: dict[str, Any]) -> str:
     lines = [
         head,
         "",
-        "| library | rows/s | ratio | rows/s of the processor | ratio | test AUC |",
-        "|---|---|---|---|---|---|",
+        "| library | learning rate | rows/s | ratio | rows/s of the processor | ratio | test AUC |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, line in contest["summary"].items():
+        learning_rate = contest["learning_rates"][name]
         rates = " | ".join(f"{line[rate]:,.0f} | {line[rate + '_ratio']:.2f}" for rate in RATES)
-        lines.append(f"| {name} | {rates} | {', '.join(f'{auc:.4f}' for auc in line['auc'].values())} |")
+        lines.append(
+            f"| {name} | {learning_rate:g} | {rates} | {', '.join(f'{auc:.4f}' for auc in line['auc'].values())} |"
+        )
     parts = list(next(iter(contest["step"].values()))["parts"])
     lines += ["", f"| precision | step, ms | its products alone, ms | share | {' | '.join(parts)} |"]
     lines.append("|---" * (4 + len(parts)) + "|")
@@ -117,6 +136,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library")
     parser.add_argument("--libraries", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
+    parser.add_argument("--learning-rates", nargs="+", type=float, help="of each library, in place of looking for them")
     parser.add_argument("--contests", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--markdown", action="store_true", help="print the figures that are kept, and end")
     asked = parser.parse_args()
@@ -132,11 +152,18 @@ def main() -> None:
         columns = {"cat33": census_columns(), "big tables": write_big_tables(big)}
         paths = {"cat33": asked.data, "big tables": big}
         for title in asked.contests:
-            contest = Contest(paths[title], *columns[title], asked.epochs, 4096, asked.threads, 0, ())
-            outcomes = compete(contest, names, asked.rounds)
+            contest = Contest(paths[title], *columns[title], asked.epochs, 4096, asked.threads, 0, 0.0, ())
+            rates = (
+                tune(contest, names)
+                if asked.learning_rates is None
+                else dict(zip(names, asked.learning_rates, strict=True))
+            )
+            outcomes = compete(contest, rates, asked.rounds)
             lines = summary(outcomes)
-            steps = {precision: measure(contest, precision) for precision in ("bf16", "fp32")}
-            kept[title] = {"machine": machine(), **settings, "summary": lines, "outcomes": outcomes, "step": steps}
+            ours = replace(contest, learning_rate=rates[OURS])
+            steps = {precision: measure(ours, precision) for precision in ("bf16", "fp32")}
+            measured = {"learning_rates": rates, "summary": lines, "outcomes": outcomes, "step": steps}
+            kept[title] = {"machine": machine(), **settings, **measured}
             print(f"{markdown(title, kept[title])}\n\nwanted: {TARGETS[title]} times {RECHUB}")
             print(f"kept in {write_results('train', {'contests': kept})}", flush=True)
 

@@ -59,10 +59,10 @@ class TableOptimizer(FrozenConfig):
     name: Literal["rowwise_adagrad", "sgd"] = "rowwise_adagrad"
     learning_rate: float = Field(0.05, gt=0)
     init_std: float = Field(0.05, gt=0, description="Standard deviation of a new row's values.")
-    placement: Literal["sharded", "plain"] = Field(
-        "sharded",
-        description="sharded: torchrec places the tables on all processes, with fbgemm's kernels; "
-        "plain: torch's own kernels, for one process where fbgemm has none for the device.",
+    placement: Literal["auto", "sharded", "plain"] = Field(
+        "auto",
+        description="sharded: torchrec places the tables on all processes, with fbgemm's kernels; plain: torch's own "
+        "kernels, in one process; auto: plain where one process trains on a CPU, which is faster, else sharded.",
     )
 
 

@@ -50,13 +50,14 @@ class Network:
 
     def _placed(self, collection: EmbeddingBagCollection) -> nn.Module:
         """The tables where the configuration wants them, with their optimizer."""
-        tables = self.config.training.tables
-        if tables.placement == "sharded":
+        tables, world = self.config.training.tables, dist.get_world_size()
+        alone_on_a_cpu = world == 1 and self.device.type == "cpu"
+        if tables.placement == "sharded" or (tables.placement == "auto" and not alone_on_a_cpu):
             sharded: nn.Module = shard(collection, tables, self.device)
             return sharded
-        if (world := dist.get_world_size()) > 1:
+        if world > 1:
             raise ConfigError(
-                f"`training.tables.placement` must be 'sharded' with {world} processes, got 'plain': plain tables are "
+                f"`training.tables.placement` must be 'auto' or 'sharded' with {world} processes, got 'plain': plain tables are "
                 "not exchanged; set it, or train in one process"
             )
         configs = {table.name.removeprefix(TABLE_PREFIX): table for table in collection.embedding_bag_configs()}

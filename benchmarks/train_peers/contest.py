@@ -38,6 +38,7 @@ class Contest:
         batch_size: Rows of a step.
         threads: Of torch.
         seed: Of everything random.
+        learning_rate: Of the network's optimizer.
         extra: What only one library knows.
     """
 
@@ -48,6 +49,7 @@ class Contest:
     batch_size: int
     threads: int
     seed: int
+    learning_rate: float
     extra: tuple[str, ...]
 
     @classmethod
@@ -59,6 +61,7 @@ class Contest:
         parser.add_argument("--labels", nargs="+", required=True)
         for name, value in (("epochs", 4), ("batch-size", 4096), ("threads", 2), ("seed", 0)):
             parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument("--learning-rate", type=float, default=0.001)
         parser.add_argument("--extra", nargs="*", default=[])
         asked = parser.parse_args()
         asked.features, asked.labels, asked.extra = tuple(asked.features), tuple(asked.labels), tuple(asked.extra)
@@ -69,6 +72,7 @@ class Contest:
         numbers = {"epochs": self.epochs, "batch-size": self.batch_size, "threads": self.threads, "seed": self.seed}
         words = ["--data", str(self.data), "--features", *self.features, "--labels", *self.labels]
         words += [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+        words += ["--learning-rate", str(self.learning_rate)]
         return [*words, "--extra", *self.extra] if self.extra else words
 
     def rows(self) -> tuple[dict[str, Ids], dict[str, Values], dict[str, int]]:
@@ -98,29 +102,33 @@ class Contest:
             predict: Scores [N, T] of a split.
             labels: Of every split.
         """
-        rates, best, kept = [], 0.0, copy.deepcopy(model.state_dict())
+        rates, best, kept = [], [0.0], copy.deepcopy(model.state_dict())
         with redirect_stdout(sys.stderr):
             for _ in range(self.epochs):
                 started, worked = time.perf_counter(), time.process_time()
                 train_epoch()
                 rates.append((time.perf_counter() - started, time.process_time() - worked))
-                if (found := float(np.mean(self._auc(labels["valid"], predict("valid"))))) > best:
+                if np.mean(found := self._auc(labels["valid"], predict("valid"))) > np.mean(best):
                     best, kept = found, copy.deepcopy(model.state_dict())
             model.load_state_dict(kept)
             test = self._auc(labels["test"], predict("test"))
-        self.report(len(labels["train"]), rates, test)
+        self.report(len(labels["train"]), rates, best, test)
 
-    def report(self, num_rows: int, seconds: list[tuple[float, float]], auc: list[float]) -> None:
+    def report(
+        self, num_rows: int, seconds: list[tuple[float, float]], validation_auc: list[float], auc: list[float]
+    ) -> None:
         """Print the outcome.
 
         Args:
             num_rows: Of an epoch.
             seconds: Of every epoch: by the clock, and of the processor.
+            validation_auc: On the validation rows, by task.
             auc: On the test rows, by task.
         """
         outcome = {
             "rows_per_second": [num_rows / clock for clock, _ in seconds],
             "rows_per_processor_second": [num_rows / processor for _, processor in seconds],
+            "validation_auc": dict(zip(self.labels, validation_auc, strict=True)),
             "auc": dict(zip(self.labels, auc, strict=True)),
         }
         print(json.dumps(outcome))

@@ -45,6 +45,7 @@ def stand_in() -> None:
 def main() -> None:
     """Train and report."""
     stand_in()
+    import torch
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import MMOE
 
@@ -62,7 +63,8 @@ def main() -> None:
         task_names=list(contest.labels),
         seed=contest.seed,
     )
-    model.compile("adam", loss=["binary_crossentropy"] * len(contest.labels), metrics=[])
+    optimizer = torch.optim.Adam(model.parameters(), contest.learning_rate)  # as its "adam", which has the default rate
+    model.compile(optimizer, loss=["binary_crossentropy"] * len(contest.labels), metrics=[])
     contest.run(
         model,
         lambda: model.fit(ids["train"], labels["train"], batch_size=contest.batch_size, epochs=1, verbose=0),

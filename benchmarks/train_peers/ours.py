@@ -24,8 +24,7 @@ def experiment(contest: Contest) -> ExperimentConfig:
         "epochs": contest.epochs,
         "batch_size": contest.batch_size,
         "seed": contest.seed,
-        "dense": {"learning_rate": 0.002},
-        "tables": {"init_std": 0.02},
+        "dense": {"learning_rate": contest.learning_rate},
         "precision": contest.extra[0] if contest.extra else "auto",
         "early_stopping": {"patience": contest.epochs},
     }
@@ -69,8 +68,10 @@ def main() -> None:
         num_rows = sum(batch.num_rows for batch in impressions.rows("train"))
         trainer = Trainer(config, impressions, encoder, progress)
         trainer.fit(num_rows)
-        test = trainer.predict("test").report(Calibration.identity(config.data_schema), config.policy)
-    contest.report(num_rows, progress.seconds, [test[label].auc or 0.0 for label in contest.labels])
+        identity = Calibration.identity(config.data_schema)
+        reports = [trainer.predict(split).report(identity, config.policy) for split in ("valid", "test")]
+    validation, test = ([report[label].auc or 0.0 for label in contest.labels] for report in reports)
+    contest.report(num_rows, progress.seconds, validation, test)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ def main() -> None:
     held_out = {
         split: DataLoader(PredictDataset(ids[split]), batch_size=contest.batch_size) for split in ("valid", "test")
     }
+    optimizer = {"lr": contest.learning_rate, "weight_decay": 1e-5}  # its default, but for the rate
     with tempfile.TemporaryDirectory() as folder:
-        trainer = MTLTrainer(model, tasks, n_epoch=1, model_path=folder)
+        trainer = MTLTrainer(model, tasks, optimizer_params=optimizer, n_epoch=1, model_path=folder)
         contest.run(
             model,
             lambda: trainer.train_one_epoch(train),

@@ -118,7 +118,10 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, gradient_MV: Tensor) -> tuple[None, None, None, None]:
         """Hand on the gradients of the rows; the tensor as a whole gets none."""
         rows_N, lengths_M = ctx.saved_tensors
-        bags_N = torch.repeat_interleave(lengths_M, output_size=len(rows_N))
+        if len(rows_N) == len(lengths_M) and bool((lengths_M == 1).all()):
+            bags_N = torch.arange(len(rows_N), device=rows_N.device)
+        else:
+            bags_N = torch.repeat_interleave(lengths_M, output_size=len(rows_N))
         if ctx.num_rows <= _INT32_MAX:  # sorted in half the time
             rows_N = rows_N.int()
         rows_U, sums_UV = sums_by_id(rows_N, bags_N, gradient_MV.contiguous())

@@ -16,7 +16,7 @@ from benchmarks.train_peers.contest import Contest
 
 
 def test_a_contest_survives_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Contest(Path("log.parquet"), ("a", "b"), ("x", "y", "z"), 5, 64, 1, 7, ("bf16",))
+    asked = Contest(Path("log.parquet"), ("a", "b"), ("x", "y", "z"), 5, 64, 1, 7, 0.003, ("bf16",))
     monkeypatch.setattr("sys.argv", ["contest", *asked.arguments()])
     assert contest.Contest.from_arguments() == asked
 
@@ -30,7 +30,7 @@ def test_every_value_of_the_big_tables_is_trained_on(tmp_path: Path, monkeypatch
     assert rows.num_rows == 140
     assert {len(train.column(name).unique()) for name in features} == {50}
     assert {value for label in labels for value in rows.column(label).to_pylist()} == {0, 1}
-    read, _, sizes = Contest(path, features, labels, 1, 8, 1, 0, ()).rows()
+    read, _, sizes = Contest(path, features, labels, 1, 8, 1, 0, 0.001, ()).rows()
     assert set(sizes.values()) == {50}
     assert {split: len(ids["feature_3"]) for split, ids in read.items()} == {"train": 90, "valid": 20, "test": 30}
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torchrec.distributed import DistributedModelParallel
 
 from ranker.encoding import Encoder
+from ranker.layers.plain_tables import PlainTables
 from tests.training.test_step_state import Run
 from training.batches import Batch, encode_batch
 from training.config import ExperimentConfig
@@ -100,11 +102,16 @@ def test_a_batch_without_rows_moves_no_table(settings: dict[str, Any], encoder: 
     assert_close(plain.network.state(), before)
 
 
+def test_one_process_on_a_cpu_takes_plain_tables(settings: dict[str, Any], encoder: Encoder) -> None:
+    assert isinstance(run(settings, encoder, "auto").network.embedding.collection, PlainTables)
+    assert isinstance(run(settings, encoder, "sharded").network.embedding.collection, DistributedModelParallel)
+
+
 def test_several_processes_are_refused(
     settings: dict[str, Any], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings["training"]["tables"]["placement"] = "plain"
     config = ExperimentConfig.model_validate(settings)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    with pytest.raises(ConfigError, match=r"placement` must be 'sharded' with 2 processes, got 'plain'"):
+    with pytest.raises(ConfigError, match=r"placement` must be 'auto' or 'sharded' with 2 processes, got 'plain'"):
         Network(config, encoder, torch.device("cpu"))
