@@ -18,8 +18,9 @@ Example:
     [{'price': None, 'tags': ['new']}, None, {'price': 9.5, 'tags': None}]
 """
 
-from feature_store.base import FeatureStore, Row
+from feature_store.base import FeatureStore
 from feature_store.config import StoreConfig, parse_store
+from feature_store.decoder import FeatureColumns
 from feature_store.embedded import EmbeddedStore
 from feature_store.entity import EntityId
 from feature_store.errors import (
@@ -32,9 +33,11 @@ from feature_store.errors import (
     UnknownView,
 )
 from feature_store.materialize import Materialized, Progress, materialize
+from feature_store.packing import Row
 from feature_store.redis import RedisStore
 from feature_store.rows import FeatureRow
-from feature_store.view import Column, ViewSchema, ViewStats
+from feature_store.statistics import ViewStats
+from feature_store.view import Column, ViewSchema
 
 __all__ = [
     "FeatureStore",
@@ -47,6 +50,7 @@ __all__ = [
     "ViewStats",
     "EntityId",
     "FeatureRow",
+    "FeatureColumns",
     "Row",
     "materialize",
     "Materialized",

@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Self
 
 import msgspec
 
-from feature_store.catalog import Catalog
-from feature_store.entity import EntityId, entity_key, entity_text
-from feature_store.errors import InvalidRow, SchemaMismatch
-from feature_store.rows import FeatureRow, RowDecoder, RowEncoder, read_header
-from feature_store.view import ViewSchema, ViewStats
+from feature_store.encoder import RowEncoder
+from feature_store.entity import EntityId, entity_key
+from feature_store.errors import SchemaMismatch
+from feature_store.packing import Row, pack
+from feature_store.patch import Patch, Patcher, patches
+from feature_store.reader import FeatureReader, positive
+from feature_store.rows import read_header
+from feature_store.statistics import Tally, ViewStats
+from feature_store.view import ViewSchema
 
-# One row to write: entity id, value by column, event time in unix seconds.
-Row = tuple[EntityId, Mapping[str, Any], float | None]
 
-
-class FeatureStore(ABC):
+class FeatureStore(FeatureReader):
     """Features by entity id. Every store keeps these promises; `tests/feature_store/test_contract.py` holds it to them.
 
     **Order.** `get_many` answers one entry per id, in the order of the ids; an id asked twice is answered twice.
@@ -31,8 +31,9 @@ class FeatureStore(ABC):
 
     **Ids are text.** 5 and "5" are one entity. Any text is a valid id but the empty one, which is always missing.
 
-    **Writes replace whole rows.** A column that a written row does not name becomes null. The last write wins. Readers
-    see each row wholly old or wholly new, and never wait for a writer, in this process or in another.
+    **Writes.** `put_many` replaces whole rows: a column that a written row does not name becomes null. `update_many`
+    changes the columns named and keeps the others, whoever else writes. The last write wins. Readers see each row
+    wholly old or wholly new, and never wait for a writer, in this process or in another.
 
     **Expiry.** A row written with `ttl_seconds` is missing once that time is over. Writing it again without makes it
     stay. `max_age_seconds` hides rows whose event time is older; a row without one has an unknown age and counts as too
@@ -43,28 +44,15 @@ class FeatureStore(ABC):
     it, while rows of earlier schemas still read, with their own columns, until they are written anew. So a nightly job
     may add columns under running readers; they see `row.values` with the old columns or with the new.
 
+    **Changes are told.** Each write logs the entities that it touches, in the same atomic step. `changes` tells them to
+    readers that keep a copy, and tells those that fell behind to read the view anew with `scan_rows`.
+
     **Errors.** `StoreUnavailable` when the store cannot do it now, which trying again may mend; `UnknownView` when
     nothing was ever created under that name; `SchemaMismatch` when a row's schema is not in the store; `InvalidRow`
     when a row to write does not fit, or an id is neither text nor an integer. No driver exception leaves a store.
 
     A store may be shared by the tasks of one event loop. It is an async context manager that closes itself.
     """
-
-    # How much of a bulk write is held in memory and sent at once.
-    chunk_rows: ClassVar[int]
-    chunk_bytes: ClassVar[int] = 16 * 2**20
-
-    def __init__(self) -> None:
-        self._decoders: dict[str, RowDecoder] = {}
-
-    async def views(self) -> tuple[str, ...]:
-        """Names of all views, sorted."""
-        return (await self._catalog()).views
-
-    async def schema(self, view: str) -> ViewSchema | None:
-        """The current schema of a view; None when there is no such view."""
-        catalog = await self._catalog()
-        return catalog.current(view) if view in catalog.views else None
 
     async def create_view(self, schema: ViewSchema, *, replace: bool = False) -> None:
         """Make `schema` the current one of its view. Doing so again changes nothing.
@@ -83,83 +71,6 @@ class FeatureStore(ABC):
                 f"view '{schema.view}' has another schema in the store: {present.difference(schema)}; "
                 "replace the schema on purpose (--replace-schema), or correct the columns"
             )
-
-    async def get_many(
-        self, view: str, entity_ids: Sequence[EntityId], *, max_age_seconds: float | None = None
-    ) -> list[FeatureRow | None]:
-        """The rows of many entities, in the order of the ids, None where there is none. One round trip.
-
-        Args:
-            view: Name of the view.
-            entity_ids: Any number, repeats allowed.
-            max_age_seconds: Treat rows with an older event time, or none, as missing; None takes any.
-
-        Raises:
-            UnknownView: No such view.
-            SchemaMismatch: A row's schema is not in the store.
-            StoreUnavailable: The store cannot be read now.
-        """
-        decoder = self._decoders.get(view) or await self._load_decoder(view)
-        if not entity_ids:
-            return []
-        raws = await self._read(view, [entity_key(entity_id) for entity_id in entity_ids])
-        now = time.time()
-        oldest = None if max_age_seconds is None else now - _positive("max_age_seconds", max_age_seconds)
-        try:
-            return decoder.decode_many(entity_ids, raws, now, oldest)
-        except SchemaMismatch:  # perhaps a schema newer than what this process knows
-            decoder = await self._load_decoder(view)
-            return decoder.decode_many(entity_ids, raws, now, oldest)
-
-    async def scan_rows(self, view: str, *, chunk_rows: int = 5_000) -> AsyncIterator[list[tuple[str, FeatureRow]]]:
-        """Every row of a view with its entity's id, in no particular order.
-
-        What others write meanwhile may be there or not, and an entity may come more than once, with its newest row
-        last. A reader that wants to stay up to date takes a cursor with `changes(view, None)` first.
-
-        Args:
-            view: Name of the view.
-            chunk_rows: About how many rows to read at once.
-
-        Raises:
-            UnknownView: No such view.
-            SchemaMismatch: A row's schema is not in the store.
-            StoreUnavailable: The store cannot be read now.
-        """
-        await self._load_decoder(view)
-        async for page in self._scan(view, chunk_rows):
-            ids = [entity_text(key) for key, _ in page]
-            raws = [raw for _, raw in page]
-            try:
-                rows = await asyncio.to_thread(self._decoders[view].decode_many, ids, raws, time.time())
-            except SchemaMismatch:
-                decoder = await self._load_decoder(view)
-                rows = await asyncio.to_thread(decoder.decode_many, ids, raws, time.time())
-            yield [(entity_id, row) for entity_id, row in zip(ids, rows, strict=True) if row is not None]
-
-    async def changes(self, view: str, cursor: str | None) -> tuple[list[str], str]:
-        """Which entities were written or deleted since a cursor: what keeps a copy of a view up to date.
-
-        A change is told at the earliest when its row can be read. The log is bounded, and one call tells a part of it:
-        the reader asks again until nothing more comes. A row that expires is not told; `FeatureRow.expires_at` says
-        when it does.
-
-        Args:
-            view: Name of the view.
-            cursor: What the call before returned; None begins here and now.
-
-        Returns:
-            Ids in the order of their changes, repeats possible, and the cursor for the next call.
-
-        Raises:
-            CursorExpired: The log no longer tells what came after `cursor`. Begin with None, and read the view anew.
-            UnknownView: No such view.
-            StoreUnavailable: The store cannot be read now; the same cursor may be tried again.
-        """
-        if view not in self._decoders:
-            await self._load_decoder(view)
-        keys, cursor = await self._changes(view, cursor)
-        return [entity_text(key) for key in keys], cursor
 
     async def put_many(self, view: str, rows: Iterable[Row], *, ttl_seconds: float | None = None) -> int:
         """Write rows, each in the place of the entity's former one; of repeated ids the last wins.
@@ -180,11 +91,40 @@ class FeatureStore(ABC):
             InvalidRow: A row does not fit; names entity, column, value and fix.
             StoreUnavailable: The store cannot be written now.
         """
-        expires_at = math.inf if ttl_seconds is None else time.time() + _positive("ttl_seconds", ttl_seconds)
-        chunks = self._chunks(RowEncoder((await self._catalog()).current(view)), rows, expires_at)
+        expires_at = _expiry(ttl_seconds)
+        encoder = RowEncoder((await self._catalog()).current(view))
+        chunks = pack(encoder, rows, math.inf if expires_at is None else expires_at, self.chunk_size)
         num_written = 0
         while chunk := await asyncio.to_thread(next, chunks, None):
-            await self._write(view, chunk, None if ttl_seconds is None else expires_at)
+            await self._write(view, chunk, expires_at)
+            num_written += len(chunk)
+        return num_written
+
+    async def update_many(self, view: str, rows: Iterable[Row], *, ttl_seconds: float | None = None) -> int:
+        """Change some columns of rows and keep the others; an entity without a row gets one, with nulls elsewhere.
+
+        Each row changes in one atomic step: of two updates of different columns at the same time both stay. It is
+        written with the view's current schema. An invalid row ends the call, as in `put_many`.
+
+        Args:
+            view: Name of the view.
+            rows: Entity id, new value by column, and event time (unix seconds; None keeps the row's own).
+            ttl_seconds: Time after which the rows are missing; None: as before.
+
+        Returns:
+            Number of entities written, one counted again in each chunk that names it.
+
+        Raises:
+            UnknownView: No such view.
+            InvalidRow: A value does not fit; names entity, column, value and fix.
+            SchemaMismatch: A row that is there cannot be read.
+            StoreUnavailable: The store cannot be written now.
+        """
+        expires_at = _expiry(ttl_seconds)
+        chunks = patches(rows, self.chunk_size.num_rows)
+        num_written = 0
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            await self._patch(view, chunk, expires_at)
             num_written += len(chunk)
         return num_written
 
@@ -198,31 +138,45 @@ class FeatureStore(ABC):
             UnknownView: No such view.
         """
         await self._load_decoder(view)
-        keys = [entity_key(entity_id) for entity_id in entity_ids]
-        starts = range(0, len(keys), self.chunk_rows)
-        return sum([await self._delete(view, keys[start : start + self.chunk_rows]) for start in starts])
+        keys: list[tuple[bytes, bytes | None]] = [(entity_key(entity_id), None) for entity_id in entity_ids]
+        starts = range(0, len(keys), self.chunk_size.num_rows)
+        return sum([await self._delete(view, keys[start : start + self.chunk_size.num_rows]) for start in starts])
+
+    async def sweep(self, view: str, *, older_schemas: bool = False) -> int:
+        """Remove the rows that expired, and give their space back to the store; a row written meanwhile stays.
+
+        Args:
+            view: Name of the view.
+            older_schemas: Remove rows of earlier schemas, too.
+
+        Returns:
+            Number of rows removed.
+
+        Raises:
+            UnknownView: No such view.
+            StoreUnavailable: The store cannot be written now.
+        """
+        current, now = (await self._catalog()).current(view), time.time()
+        num_removed = 0
+        async for page in self._scan(view, self.chunk_size.num_rows):
+            dead: list[tuple[bytes, bytes | None]] = []
+            for key, raw in page:
+                header = read_header(raw)
+                if header.expires_at <= now or (older_schemas and header.digest != current.digest):
+                    dead.append((key, raw))
+            num_removed += await self._delete(view, dead) if dead else 0
+        return num_removed
 
     async def stats(self, view: str) -> ViewStats:
-        """What a view holds. Reads the header of every row; while others write, the figures are approximate.
+        """What a view holds. Reads every row; while others write, the figures are approximate.
 
         Raises:
             UnknownView: No such view.
         """
-        schema, now = (await self._catalog()).current(view), time.time()
-        num_rows = num_older = num_bytes = 0
-        oldest, newest = math.inf, -math.inf
-        async for page in self._scan(view, self.chunk_rows):
-            for _, raw in page:
-                header = read_header(raw)
-                if header.expires_at <= now:
-                    continue
-                num_rows += 1
-                num_older += header.digest != schema.digest
-                num_bytes += len(raw)
-                if not math.isnan(header.event_time):
-                    oldest, newest = min(oldest, header.event_time), max(newest, header.event_time)
-        times = (oldest, newest) if newest > -math.inf else (None, None)
-        return ViewStats(view, schema, num_rows, num_older, num_bytes, *times)
+        tally = Tally((await self._catalog()).current(view), time.time())
+        async for page in self._scan(view, self.chunk_size.num_rows):
+            tally.add(raw for _, raw in page)
+        return tally.stats()
 
     async def __aenter__(self) -> Self:
         """The store itself; closed at the end of the block."""
@@ -234,78 +188,20 @@ class FeatureStore(ABC):
         """Close."""
         await self.close()
 
-    async def _load_decoder(self, view: str) -> RowDecoder:
-        decoder = (await self._catalog()).decoder(view)
-        self._decoders[view] = decoder
-        return decoder
+    async def _patch(self, view: str, chunk: dict[bytes, Patch], expires_at: float | None) -> None:
+        keys, changes = list(chunk), list(chunk.values())
+        try:
+            await self._update(view, keys, await self._change(view, changes, expires_at))
+        except SchemaMismatch:  # perhaps a schema that came after the catalog was read
+            await self._update(view, keys, await self._change(view, changes, expires_at))
 
-    async def _catalog(self) -> Catalog:
-        return Catalog(await self._read_catalog())
-
-    def _chunks(
-        self, encoder: RowEncoder, rows: Iterable[Row], expires_at: float
-    ) -> Iterator[list[tuple[bytes, bytes]]]:
-        chunk: list[tuple[bytes, bytes]] = []
-        num_bytes = 0
-        for entity_id, values, event_time in rows:
-            key = entity_key(entity_id)
-            if not key:
-                raise InvalidRow("entity id must not be empty, got ''; drop the row or give it an id")
-            chunk.append((key, encoder.encode(entity_id, values, event_time, expires_at)))
-            num_bytes += len(key) + len(chunk[-1][1])
-            if len(chunk) >= self.chunk_rows or num_bytes >= self.chunk_bytes:
-                yield chunk
-                chunk, num_bytes = [], 0
-        if chunk:
-            yield chunk
-
-    # What a store adds. Keys are `entity_key`s, never empty in `_write`; `_read` and `_delete` may meet an empty one.
-
-    @abstractmethod
-    async def ping(self) -> None:
-        """Return if the store answers.
-
-        Raises:
-            StoreUnavailable: It does not.
-        """
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Release connections and files; doing so again is fine."""
-
-    @abstractmethod
-    async def _read_catalog(self) -> dict[str, bytes]:
-        """All views: `view` -> hash of its current schema, `view/hash` -> that schema as JSON."""
-
-    @abstractmethod
-    async def _register(self, view: str, schema_hash: str, document: bytes, replace: bool) -> str:
-        """In one atomic step add a schema and, if none is current or `replace`, make it so; the current hash."""
-
-    @abstractmethod
-    async def _read(self, view: str, keys: list[bytes]) -> list[bytes | None]:
-        """Packed rows in the order of the keys, of which there is at least one."""
-
-    @abstractmethod
-    async def _write(self, view: str, chunk: list[tuple[bytes, bytes]], expires_at: float | None) -> None:
-        """Write one chunk of keys and packed rows, in steps that are atomic for each row, and log them."""
-
-    @abstractmethod
-    async def _delete(self, view: str, keys: list[bytes]) -> int:
-        """Remove one chunk of rows and log them; how many there were."""
-
-    @abstractmethod
-    def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """Key and packed row of every entity of a view, about `page_rows` at once."""
-
-    @abstractmethod
-    async def _changes(self, view: str, cursor: str | None) -> tuple[list[bytes], str]:
-        """Keys logged after a cursor, oldest first, and the next cursor; None: no keys, and where the log ends now.
-
-        Each write logs its keys in the same atomic step, so that no failure parts the two.
-        """
+    async def _change(
+        self, view: str, changes: Sequence[Patch], expires_at: float | None
+    ) -> Callable[[int, bytes | None], bytes]:
+        catalog = await self._catalog()
+        patcher = Patcher(catalog.current(view), catalog.decoder(view), time.time(), expires_at)
+        return lambda place, raw: patcher.apply(changes[place], raw)
 
 
-def _positive(name: str, seconds: float) -> float:
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"`{name}` must be greater than 0 and finite, got {seconds}; use None for no limit")
-    return seconds
+def _expiry(ttl_seconds: float | None) -> float | None:
+    return None if ttl_seconds is None else time.time() + positive("ttl_seconds", ttl_seconds)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from feature_store.decoder import RowDecoder
 from feature_store.errors import UnknownView
-from feature_store.rows import RowDecoder
 from feature_store.view import ViewSchema
 
 

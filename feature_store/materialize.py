@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from feature_store.base import FeatureStore, Row
+from feature_store.base import FeatureStore
+from feature_store.packing import Row
 from feature_store.parquet import Batch, ParquetSource
 from feature_store.view import ViewSchema
 

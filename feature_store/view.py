@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import msgspec
 import pyarrow as pa
@@ -124,25 +124,3 @@ class ViewSchema(msgspec.Struct, frozen=True, dict=True):
             return cls(view, tuple(Column(name, column_type(name, schema.field(name).type)) for name in taken))
         except ValueError as exc:
             raise InvalidInput(str(exc)) from exc
-
-
-class ViewStats(NamedTuple):
-    """What a view holds.
-
-    Attributes:
-        view: Name of the view.
-        schema: Its current schema.
-        num_rows: Rows that can be read, expired ones not counted.
-        num_rows_of_older_schema: Those of them written with an earlier schema; they still read, with its columns.
-        num_bytes: Size of the packed rows, without the keys and the store's own overhead.
-        oldest_event_time: Unix seconds; None when no row has an event time.
-        newest_event_time: Unix seconds; None when no row has an event time.
-    """
-
-    view: str
-    schema: ViewSchema
-    num_rows: int
-    num_rows_of_older_schema: int
-    num_bytes: int
-    oldest_event_time: float | None
-    newest_event_time: float | None

@@ -27,7 +27,7 @@ DRIVER_HOMES = {  # a driver's types and errors stop at these files
         *("feature_store/redis/client.py", "feature_store/redis/keys.py", "feature_store/redis/store.py"),
         "serving/policies/redis.py",
     },
-    "lmdb": {f"feature_store/embedded/{name}.py" for name in ("change_log", "environment", "store")},
+    "lmdb": {f"feature_store/embedded/{name}.py" for name in ("change_log", "environment", "store", "sweep")},
     "sqlite3": {"serving/policies/sqlite.py"},
 }
 

@@ -2,6 +2,7 @@
 
     \\0 field                     catalog
     \\1 view \\0 position          change log, positions as eight bytes, most significant first
+    \\2 view                      how far the sweep of a view has come
     view \\0 id                   a row
     view \\0 \\0 digest            a row whose id is too long for a key; its value begins with the id
 
@@ -13,54 +14,51 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple
+from collections.abc import Sequence
 
 CATALOG = b"\0"
 LOG = b"\1"
-MAX_KEY_BYTES = 511  # LMDB's own limit
+SWEEP = b"\2"
 
+_MAX_KEY_BYTES = 511  # LMDB's own limit
 _LENGTH = struct.Struct(">I")
 
 
-class RowKeys(NamedTuple):
+class RowKeys:
     """Where the rows of one view are.
+
+    Args:
+        view: Name of the view.
 
     Attributes:
         prefix: What the keys of all its rows begin with, and nothing else does.
     """
 
-    prefix: bytes
+    def __init__(self, view: str) -> None:
+        self.prefix = view.encode() + b"\0"
+        self._digests = self.prefix + b"\0"
+        self._max_id_bytes = _MAX_KEY_BYTES - len(self.prefix)
 
-    @classmethod
-    def of(cls, view: str) -> RowKeys:
-        """The keys of a view."""
-        return cls(view.encode() + b"\0")
+    def keys(self, entities: Sequence[bytes]) -> list[bytes]:
+        """The keys of entities' rows."""
+        prefix, limit = self.prefix, self._max_id_bytes
+        keys = [prefix + entity for entity in entities]
+        for place, entity in enumerate(entities):
+            if len(entity) > limit or entity.startswith(b"\0"):
+                keys[place] = self._digests + hashlib.blake2b(entity, digest_size=32).digest()
+        return keys
 
-    def key(self, entity: bytes) -> bytes:
-        """The key of an entity's row."""
-        key = self.prefix + entity
-        return self._by_digest(entity) if _needs_digest(key, entity) else key
-
-    def value(self, entity: bytes, raw: bytes) -> bytes:
-        """What is stored for a packed row."""
-        if not _needs_digest(self.prefix + entity, entity):
-            return raw
-        return _LENGTH.pack(len(entity)) + entity + raw
+    def value(self, key: bytes, entity: bytes, raw: bytes) -> bytes:
+        """What is stored under an entity's key for its packed row."""
+        return _LENGTH.pack(len(entity)) + entity + raw if key.startswith(self._digests) else raw
 
     def row(self, key: bytes, value: bytes) -> tuple[bytes, bytes]:
         """The entity and the packed row that are stored as `key` and `value`."""
-        if not self.is_digest(key):
+        if not key.startswith(self._digests):
             return key[len(self.prefix) :], value
         end = _LENGTH.size + _LENGTH.unpack_from(value)[0]
         return value[_LENGTH.size : end], value[end:]
 
-    def is_digest(self, key: bytes) -> bool:
-        """Whether `key` names its entity by a digest."""
-        return key.startswith(b"\0", len(self.prefix))
-
-    def _by_digest(self, entity: bytes) -> bytes:
-        return self.prefix + b"\0" + hashlib.blake2b(entity, digest_size=32).digest()
-
-
-def _needs_digest(key: bytes, entity: bytes) -> bool:
-    return len(key) > MAX_KEY_BYTES or entity.startswith(b"\0")
+    def raw(self, key: bytes, value: bytes | None) -> bytes | None:
+        """The packed row alone, if there is one."""
+        return value if value is None or not key.startswith(self._digests) else self.row(key, value)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,11 +12,16 @@ from typing import Literal
 import lmdb
 from pydantic import BaseModel, ConfigDict, Field
 
+from feature_store.backend import Packed
 from feature_store.base import FeatureStore
 from feature_store.embedded.change_log import ChangeLog
-from feature_store.embedded.environment import SharedEnvironment, acquire, release
+from feature_store.embedded.environment import SharedEnvironment, acquire, hold, release
 from feature_store.embedded.keys import CATALOG, RowKeys
+from feature_store.embedded.sweep import Sweep
 from feature_store.errors import StoreUnavailable
+from feature_store.packing import ChunkSize
+
+_SWEPT_ROWS = 100  # looked at with each write, and half as many more as it has rows
 
 
 class EmbeddedStore(FeatureStore):
@@ -25,11 +30,12 @@ class EmbeddedStore(FeatureStore):
     Reads run right in the event loop: a look-up is a microsecond when the file is in the page cache, which a thread
     would only add to. Writes go to a thread, because a writer waits for the disk and for other writers.
 
-    The file opens on first use and is made by the first `create_view`. Expired rows are hidden from readers; their
-    space is used again once the entity is written anew or deleted.
+    The file opens on first use and is made by the first `create_view`. Once another directory is in its place it opens
+    that one. Expired rows are hidden from readers, and removed by and by as others are written, or by `sweep`; the file
+    does not shrink, but their space is used again.
     """
 
-    chunk_rows = 20_000  # one transaction, so one fsync
+    chunk_size = ChunkSize(20_000, 16 * 2**20)  # one transaction, so one fsync
 
     class Config(BaseModel):
         """Where the files are."""
@@ -66,13 +72,11 @@ class EmbeddedStore(FeatureStore):
 
     async def _read_catalog(self) -> dict[str, bytes]:
         with self._transaction() as txn, txn.cursor() as cursor:
-            if not cursor.set_range(CATALOG):
-                return {}
             fields = {}
-            for key, value in cursor:
-                if not key.startswith(CATALOG):
-                    break
-                fields[key[len(CATALOG) :].decode()] = value
+            found = cursor.set_range(CATALOG)
+            while found and cursor.key().startswith(CATALOG):
+                fields[cursor.key()[len(CATALOG) :].decode()] = cursor.value()
+                found = cursor.next()
             return fields
 
     async def _register(self, view: str, schema_hash: str, document: bytes, replace: bool) -> str:
@@ -85,44 +89,66 @@ class EmbeddedStore(FeatureStore):
             txn.put(current, schema_hash.encode(), overwrite=replace)
             return (txn.get(current) or b"").decode()
 
-    async def _read(self, view: str, keys: list[bytes]) -> list[bytes | None]:
-        rows = RowKeys.of(view)
-        stored = [rows.key(key) for key in keys]
-        with self._transaction() as txn, txn.cursor() as cursor:
-            found = dict(cursor.getmulti(stored))
-        return [rows.row(key, found[key])[1] if key in found else None for key in stored]
+    async def _read(self, wanted: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes | None]]:
+        found = {}
+        with self._transaction() as txn:
+            for view, entities in wanted.items():
+                rows = RowKeys(view)
+                keys = rows.keys(entities)
+                found[view] = [rows.raw(key, value) for key, value in zip(keys, map(txn.get, keys), strict=True)]
+        return found
 
-    async def _write(self, view: str, chunk: list[tuple[bytes, bytes]], expires_at: float | None) -> None:  # noqa: ARG002 (the packed rows say when they expire)
-        await asyncio.to_thread(self._write_now, view, chunk)
+    async def _write(self, view: str, chunk: list[Packed], expires_at: float | None) -> None:
+        await asyncio.to_thread(self._write_now, view, chunk, expires_at)
 
-    def _write_now(self, view: str, chunk: list[tuple[bytes, bytes]]) -> None:
-        rows = RowKeys.of(view)
-        with self._transaction(write=True) as txn, txn.cursor() as cursor:
-            # Sorted keys touch each page once, and spare the disk most of its work.
-            cursor.putmulti(sorted({rows.key(key): rows.value(key, raw) for key, raw in chunk}.items()))
-            ChangeLog(view).append(txn, [key for key, _ in chunk])
+    def _write_now(self, view: str, chunk: list[Packed], expires_at: float | None) -> None:
+        with self._writing(view, len(chunk)) as txn:
+            entities = [entity for entity, _ in chunk]
+            self._put(txn, view, entities, [raw for _, raw in chunk])
+            if expires_at is not None:
+                Sweep(view).begin(txn)
 
-    async def _delete(self, view: str, keys: list[bytes]) -> int:
-        return await asyncio.to_thread(self._delete_now, view, keys)
+    async def _update(self, view: str, keys: list[bytes], change: Callable[[int, bytes | None], bytes]) -> None:
+        await asyncio.to_thread(self._update_now, view, keys, change)
 
-    def _delete_now(self, view: str, keys: list[bytes]) -> int:
-        rows = RowKeys.of(view)
-        with self._transaction(write=True) as txn:
-            deleted = [key for key in keys if txn.delete(rows.key(key))]
+    def _update_now(self, view: str, entities: list[bytes], change: Callable[[int, bytes | None], bytes]) -> None:
+        rows = RowKeys(view)
+        with self._writing(view, len(entities)) as txn:
+            found = [rows.raw(key, txn.get(key)) for key in rows.keys(entities)]
+            self._put(txn, view, entities, [change(place, raw) for place, raw in enumerate(found)])
+
+    def _put(self, txn: lmdb.Transaction[bytes], view: str, entities: list[bytes], raws: list[bytes]) -> None:
+        rows = RowKeys(view)
+        keys = rows.keys(entities)
+        values = {key: rows.value(key, *row) for key, *row in zip(keys, entities, raws, strict=True)}
+        with txn.cursor() as cursor:
+            cursor.putmulti(sorted(values.items()))  # in order each page is touched once, which spares the disk
+        ChangeLog(view).append(txn, entities)
+
+    async def _delete(self, view: str, rows: list[tuple[bytes, bytes | None]]) -> int:
+        return await asyncio.to_thread(self._delete_now, view, rows)
+
+    def _delete_now(self, view: str, chunk: list[tuple[bytes, bytes | None]]) -> int:
+        rows = RowKeys(view)
+        deleted: list[bytes] = []
+        with self._writing(view, len(chunk)) as txn:
+            for key, (entity, expected) in zip(rows.keys([entity for entity, _ in chunk]), chunk, strict=True):
+                if (expected is None or rows.raw(key, txn.get(key)) == expected) and txn.delete(key):
+                    deleted.append(entity)
             if deleted:
                 ChangeLog(view).append(txn, deleted)
-            return len(deleted)
+        return len(deleted)
 
-    async def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        rows = RowKeys.of(view)
+    async def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[Packed]]:
+        rows = RowKeys(view)
         start: bytes | None = rows.prefix
         while start is not None:
             page, start = await asyncio.to_thread(self._page, rows, start, page_rows)
             yield page
 
-    def _page(self, rows: RowKeys, start: bytes, page_rows: int) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    def _page(self, rows: RowKeys, start: bytes, page_rows: int) -> tuple[list[Packed], bytes | None]:
         """Some rows from a key on, and the key to go on from: writers can reuse pages once a snapshot is let go."""
-        page: list[tuple[bytes, bytes]] = []
+        page: list[Packed] = []
         with self._transaction() as txn, txn.cursor() as cursor:
             found = cursor.set_range(start)
             while found and cursor.key().startswith(rows.prefix):
@@ -136,29 +162,47 @@ class EmbeddedStore(FeatureStore):
         with self._transaction() as txn:
             return ChangeLog(view).since(txn, cursor)
 
-    def _environment(self, create: bool) -> lmdb.Environment:
-        with self._opening:
-            if self._shared is None:
-                config = self.config
-                self._shared = acquire(config.path, config.map_size_bytes, config.readonly, create)
-            return self._shared.get()
+    @contextmanager
+    def _writing(self, view: str, num_rows: int) -> Iterator[lmdb.Transaction[bytes]]:
+        with self._transaction(write=True) as txn:
+            yield txn
+            Sweep(view).advance(txn, _SWEPT_ROWS + num_rows // 2)
 
     @contextmanager
     def _transaction(self, write: bool = False, create: bool = False) -> Iterator[lmdb.Transaction[bytes]]:
-        env = self._environment(create)
+        shared = self._held(create)
         try:
+            env = shared.get()
+            if write:
+                env.reader_check()  # readers that were killed would keep old pages from reuse
             with env.begin(write=write) as txn:
                 yield txn
-        except (lmdb.MapFullError, lmdb.MapResizedError) as exc:
-            raise StoreUnavailable(
-                f"LMDB store '{self.config.path}' is larger than `map_size_bytes` = {self.config.map_size_bytes}; "
-                "raise it, in every process that uses the store"
-            ) from exc
-        except lmdb.ReadonlyError as exc:
-            raise StoreUnavailable(
-                f"LMDB store '{self.config.path}' was opened with `readonly` and cannot be written; open it without"
-            ) from exc
         except lmdb.Error as exc:
-            raise StoreUnavailable(
-                f"LMDB store '{self.config.path}' failed: {exc}; check the disk and the file"
-            ) from exc
+            raise self._unavailable(exc) from exc
+        finally:
+            release(shared)
+
+    def _held(self, create: bool) -> SharedEnvironment:
+        """The environment, with one user more: a close meanwhile waits for the transaction."""
+        config = self.config
+        with self._opening:
+            if self._shared is not None and self._shared.is_replaced(config.path):
+                release(self._shared)
+                self._shared = None
+            if self._shared is None:
+                self._shared = acquire(config.path, config.map_size_bytes, config.readonly, create)
+            hold(self._shared)
+            return self._shared
+
+    def _unavailable(self, cause: lmdb.Error) -> StoreUnavailable:
+        path, map_size_bytes = self.config.path, self.config.map_size_bytes
+        if isinstance(cause, (lmdb.MapFullError, lmdb.MapResizedError)):
+            return StoreUnavailable(
+                f"LMDB store '{path}' is larger than `map_size_bytes` = {map_size_bytes}; "
+                "raise it, in every process that uses the store"
+            )
+        if isinstance(cause, lmdb.ReadonlyError):
+            return StoreUnavailable(
+                f"LMDB store '{path}' was opened with `readonly` and cannot be written; open it without"
+            )
+        return StoreUnavailable(f"LMDB store '{path}' failed: {cause}; check the disk and the file")

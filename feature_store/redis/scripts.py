@@ -25,12 +25,33 @@ for n = 2, #KEYS do
 end
 """
 
-# KEYS: change log, rows. ARGV: length of the log, entities. Returns how many rows there were.
+# KEYS: change log, rows. ARGV: length of the log, entities, then for each row what must be there (nothing: no row),
+# what takes its place, and its expiry. Returns the keys of those where something else was.
+REPLACE = """
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'entities', ARGV[2])
+local others = {}
+for n = 2, #KEYS do
+  local at = 3 * n - 3
+  if (redis.call('GET', KEYS[n]) or '') ~= ARGV[at] then
+    others[#others + 1] = KEYS[n]
+  elseif ARGV[at + 2] == '' then
+    redis.call('SET', KEYS[n], ARGV[at + 1])
+  else
+    redis.call('SET', KEYS[n], ARGV[at + 1], 'PXAT', ARGV[at + 2])
+  end
+end
+return others
+"""
+
+# KEYS: change log, rows. ARGV: length of the log, entities, then for each row what must be there (nothing: anything).
+# Returns how many rows were removed.
 DELETE = """
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'entities', ARGV[2])
-local deleted = 0
+local num_removed = 0
 for n = 2, #KEYS do
-  deleted = deleted + redis.call('UNLINK', KEYS[n])
+  if ARGV[n + 1] == '' or redis.call('GET', KEYS[n]) == ARGV[n + 1] then
+    num_removed = num_removed + redis.call('UNLINK', KEYS[n])
+  end
 end
-return deleted
+return num_removed
 """

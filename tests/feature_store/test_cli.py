@@ -83,6 +83,7 @@ def test_stats(invoke: Invoke) -> None:
         "schema": {"price": "float", "at": "int"},
         "num_rows": 3,
         "num_rows_of_older_schema": 0,
+        "num_expired_rows": 0,
         "oldest_event_time": 2.0,
         "newest_event_time": 2.0,
     }

@@ -41,6 +41,10 @@ async def prices(store: FeatureStore, ids: Sequence[str | int]) -> list[float | 
     return [None if row is None else row.values["price"] for row in await store.get_many("item", ids)]
 
 
+async def raws_of(store: FeatureStore, *keys: bytes) -> list[bytes | None]:
+    return (await store._read({"item": keys}))["item"]
+
+
 async def test_rows_come_in_the_order_of_the_ids_with_missing_ones_between(store: FeatureStore) -> None:
     await store.create_view(ITEM)
     written = await store.put_many("item", [(f"i{n}", {"price": float(n)}, None) for n in range(7)])
@@ -136,10 +140,10 @@ async def test_large_values(store: FeatureStore) -> None:
 
 
 async def test_many_rows_go_in_chunks(store: FeatureStore) -> None:
-    num_rows = store.chunk_rows * 2 + 17
+    num_rows = store.chunk_size.num_rows * 2 + 17
     await store.create_view(ITEM)
     assert await store.put_many("item", ((n, {"clicks": n}, None) for n in range(num_rows))) == num_rows
-    ids = [0, store.chunk_rows - 1, store.chunk_rows, num_rows - 1, num_rows]
+    ids = [0, store.chunk_size.num_rows - 1, store.chunk_size.num_rows, num_rows - 1, num_rows]
     rows = await store.get_many("item", ids)
     assert [row and row.values["clicks"] for row in rows] == [*ids[:-1], None]
     assert (await store.stats("item")).num_rows == num_rows
@@ -245,7 +249,7 @@ async def test_rows_of_both_schemas_read_while_one_replaces_the_other(store: Fea
 async def test_a_row_of_a_schema_that_the_store_has_not_is_refused(store: FeatureStore) -> None:
     await store.create_view(ITEM)
     await store.put_many("item", [("a", FULL, None)])
-    (raw,) = await store._read("item", [b"a"])
+    (raw,) = await raws_of(store, b"a")
     assert raw is not None
     for broken in (raw[:1] + b"12345678" + raw[9:], b"\x02" + raw[1:], raw[:20], raw[:-1], b""):
         await store._write("item", [(b"a", broken)], None)
@@ -265,11 +269,11 @@ async def test_an_invalid_row_is_named_and_its_chunk_not_written(store: FeatureS
 async def test_stats(store: FeatureStore) -> None:
     await store.create_view(ITEM)
     nothing = await store.stats("item")
-    assert nothing == ("item", ITEM, 0, 0, 0, None, None)
+    assert nothing == ("item", ITEM, 0, 0, 0, 0, None, None)
     await store.put_many("item", [("a", FULL, 20.0), ("b", FULL, None), ("c", EMPTY, 10.0)])
     stats = await store.stats("item")
-    sizes = [len(raw or b"") for raw in await store._read("item", [b"a", b"b", b"c"])]
-    assert stats == ("item", ITEM, 3, 0, sum(sizes), 10.0, 20.0)
+    sizes = [len(raw or b"") for raw in await raws_of(store, b"a", b"b", b"c")]
+    assert stats == ("item", ITEM, 3, 0, 0, sum(sizes), 10.0, 20.0)
 
 
 async def test_many_tasks_may_share_a_store(store: FeatureStore) -> None:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from feature_store import Column, FeatureRow, InvalidRow, SchemaMismatch, ViewSchema
-from feature_store.rows import HEADER_BYTES, RowDecoder, RowEncoder, read_header
+from feature_store.decoder import RowDecoder
+from feature_store.encoder import RowEncoder
+from feature_store.rows import HEADER, read_header
 from feature_store.view import ColumnType
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
@@ -61,10 +63,10 @@ def test_columns_left_out_are_null(drawn: tuple[ViewSchema, dict[str, Any]], dat
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_row_never_pass_for_one(raw: bytes) -> None:
     schema = ViewSchema("v", (Column("a", "int"), Column("b", "string")))
-    header = RowEncoder(schema).encode("e", {}, None)[:HEADER_BYTES]
+    header = RowEncoder(schema).encode("e", {}, None)[: HEADER.size]
     decoder = RowDecoder("v", [schema])
     with pytest.raises(SchemaMismatch):
-        decoder.decode_many(["e"], [raw[:HEADER_BYTES]], now=0.0)
+        decoder.decode_many(["e"], [raw[: HEADER.size]], now=0.0)
     try:
         (row,) = decoder.decode_many(["e"], [header + raw], now=0.0)
     except SchemaMismatch:
@@ -132,4 +134,4 @@ def test_the_layout_is_what_its_documentation_says() -> None:
     schema = ViewSchema("v", (Column("a", "int"), Column("b", "bool")))
     raw = RowEncoder(schema).encode("e", {"a": 7, "b": None}, 1.5, expires_at=2.0)
     assert raw == b"\x01" + schema.digest + bytes.fromhex("000000000000f83f0000000000000040") + b"\x92\x07\xc0"
-    assert read_header(raw[:HEADER_BYTES]) == (1, schema.digest, 1.5, 2.0)
+    assert read_header(raw[: HEADER.size]) == (1, schema.digest, 1.5, 2.0)
