@@ -96,10 +96,61 @@ class RedisCluster:
         for node in self.nodes:
             _wait_until(partial(_is_joined, node))
 
+    def move_slots(self, number: int) -> None:
+        """Move some slots, with the rows in them, from the second node to the first, while clients go on."""
+        first, second, _ = self.nodes
+        names = [node.ask("cluster", "myid").strip() for node in (second, first)]
+        command = [REDIS_CLI, "--cluster", "reshard", f"127.0.0.1:{first.port}", "--cluster-yes"]
+        command += ["--cluster-from", names[0], "--cluster-to", names[1], "--cluster-slots", str(number)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+
     def stop(self) -> None:
         """Stop all nodes."""
         for node in self.nodes:
             node.stop()
+
+
+class Sentinels:
+    """A master, a replica that takes its place when it fails, and the Sentinel that sees to it.
+
+    Args:
+        folder: Where the Sentinel keeps what it knows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.master = memory_only(folder)
+        self.replica = memory_only(
+            folder,
+            "--replicaof",
+            "127.0.0.1",
+            str(self.master.port),
+            "--repl-diskless-sync",
+            "yes",
+            "--repl-diskless-sync-delay",
+            "0",
+        )
+        settings = folder / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 2000\n"
+        )
+        self._sentinel = RedisServer(folder, str(settings), "--sentinel")
+        self.url = f"redis+sentinel://127.0.0.1:{self._sentinel.port}/mymaster/0"
+
+    def start(self) -> None:
+        """Start, and wait until the Sentinel knows the replica."""
+        for server in (self.master, self.replica, self._sentinel):
+            server.start()
+        _wait_until(lambda: "slaves=1," in self._sentinel.ask("info", "sentinel"))
+
+    def wait_for_replica(self) -> None:
+        """Return when the replica has all that the master was told."""
+        _wait_until(lambda: self.master.ask("wait", "1", "1000").strip() == "1")
+
+    def stop(self) -> None:
+        """Stop what still runs."""
+        for server in (self._sentinel, self.replica, self.master):
+            server.stop()
 
 
 def _is_joined(node: RedisServer) -> bool:

@@ -20,34 +20,6 @@ def store_at(url: str, **options: Any) -> RedisStore:
     return RedisStore.Config(url=url, key_prefix=uuid4().hex, **{"timeout_seconds": 30, **options}).build()
 
 
-async def test_an_outage_is_told_and_ends(own_redis: Callable[..., Any]) -> None:
-    server = own_redis()
-    async with store_at(server.url) as store:
-        await store.create_view(ITEM)
-        await store.put_many("item", [("a", {"text": "x"}, None)])
-        assert await store.get_many("item", ["a"]) != [None]
-        server.stop()
-        for call in (
-            store.get_many("item", ["a"]),
-            store.put_many("item", [("a", {"text": "x"}, None)]),
-            store.delete_many("item", ["a"]),
-            store.stats("item"),
-            store.create_view(ITEM),
-            store.ping(),
-        ):
-            with pytest.raises(StoreUnavailable, match=f"Redis at {server.url} failed: .*; check that it runs"):
-                await call
-        server.start()
-        await store.ping()
-        assert await store.get_many("item", ["a"]) == [None]  # it came back empty
-    store = store_at(server.url)
-    server.stop()
-    with pytest.raises(StoreUnavailable):
-        await store.get_many("item", ["a"])
-    await store.close()
-    server.start()
-
-
 async def test_passwords_are_used_and_never_shown(own_redis: Callable[..., Any]) -> None:
     server = own_redis("--requirepass", "s3cret")
     with_password = server.url.replace("redis://", "redis://:s3cret@")
