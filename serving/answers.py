@@ -85,12 +85,12 @@ def _explanation(job: Job, fused: Fused, place: int) -> dict[str, Any]:
             }
             for term in job.choice.policy.terms
         ],
-        "missing": _missing(job.engine.schema, fused, place),
+        "missing": missing_features(job.engine.schema, fused, place),
         "overridden": [f.name for f in job.engine.schema.side_features("item") if f.column in overridden],
     }
 
 
-def _missing(schema: Schema, fused: Fused, place: int) -> list[str]:
+def missing_features(schema: Schema, fused: Fused, place: int) -> list[str]:
     """Features of any side that had no value when this candidate was scored."""
     absent = [f.name for f in schema.side_features("request") if fused.request_columns[f.column][0] is None]
     lacking = fused.candidates.lacking(place)

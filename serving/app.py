@@ -34,6 +34,7 @@ from serving.request_log import RequestLog
 from serving.routes import ROUTERS
 from serving.settings import Settings
 from serving.telemetry import Telemetry
+from serving.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +62,12 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     metrics = Metrics(_version(), shared)
     drain, queue = Drain(), Queue(settings.limits.max_waiting)
     log = RequestLog(settings.request_log, metrics)
+    tracing = settings.tracing.build()
     app = FastAPI(
         title="Ranking service",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, engine, metrics, drain, queue, log),
+        lifespan=_lifespan(settings, engine, metrics, drain, queue, log, tracing),
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -73,14 +75,20 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     limits = settings.limits
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds)
     app.add_middleware(Admission, queue=queue, metrics=metrics, timeout_ms=limits.timeout_ms)
-    app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log)
+    app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log, tracing=tracing)
     app.openapi = document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
     app.state.drain = drain
     return app
 
 
 def _lifespan(
-    settings: Settings, engine: Engine | None, metrics: Metrics, drain: Drain, queue: Queue, log: RequestLog
+    settings: Settings,
+    engine: Engine | None,
+    metrics: Metrics,
+    drain: Drain,
+    queue: Queue,
+    log: RequestLog,
+    tracing: Tracing | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -100,6 +108,8 @@ def _lifespan(
                 settings, metrics, drain, features, models, policies, log, ranker, PolicyAdmin(models, policies)
             )
             stack.callback(log.flush)
+            if tracing is not None:
+                stack.callback(tracing.close)
             await policies.refresh()
             await models.refresh()
             async with _repeating(

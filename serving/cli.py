@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from feature_store import InvalidInput, StoreConfig, parse_store
 from serving import logs
 from serving.app import create_app
+from serving.bench.command import bench
 from serving.policies import PolicyStoreConfig, RedisPolicyStore, SQLitePolicyStore
+from serving.server import Stopping, bind
 from serving.settings import Settings
+from serving.workers import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rank candidates over HTTP.")
+app.command()(bench)
 
 
 @app.command(no_args_is_help=False)
@@ -31,15 +34,22 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that serve; one per core, less what else runs there.")
+    ] = 1,
     drain_seconds: Annotated[
         int, typer.Option(min=1, help="How long a stopping server waits for the requests it has accepted.")
     ] = 30,
+    drain_delay_seconds: Annotated[
+        float,
+        typer.Option(min=0, help="How long before that it goes on accepting, not ready, for load balancers to notice."),
+    ] = 0.0,
 ) -> None:
     """Serve rankings until SIGTERM or Ctrl-C. Options override the RANKER_* environment variables.
 
     Examples:
 
-        ranker-serve run --registry registry --store lmdb:features --port 8000
+        ranker-serve run --registry registry --store lmdb:features --port 8000 --workers 4
 
         RANKER_ADMIN_TOKEN=secret ranker-serve run --registry registry --store redis://localhost:6379/0
     """
@@ -53,20 +63,15 @@ def run(
     settings = _settings({name: value for name, value in options.items() if value is not None})
     logs.configure(log_level)
     try:
-        application = create_app(settings)
+        listener = bind(host, port)
+    except OSError as exc:
+        _fail(f"cannot listen on {host}, port {port}: {exc}; choose others with --host and --port")
+    try:
+        with listener:
+            code = serve(settings, listener, Stopping(drain_delay_seconds, drain_seconds), workers)
     except OSError as exc:
         _fail(f"the folder of the request log cannot be made: {exc}; correct RANKER_REQUEST_LOG__PATH")
-    uvicorn.run(
-        application,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=drain_seconds,
-    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -35,6 +35,8 @@ from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
 
+OK = HTTPStatus.OK
+OVERLOADED = HTTPStatus.SERVICE_UNAVAILABLE
 ACCEPTED = HTTPStatus.ACCEPTED  # taken in; on disk a little later
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 _MAX_SHOWN = 200  # characters of a refused value that an answer repeats

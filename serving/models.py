@@ -18,7 +18,7 @@ from serving.schemas import ModelView
 logger = logging.getLogger(__name__)
 
 # What a bundle can do wrong while it is read, warmed and checked.
-_LOAD_ERRORS = (RankerError, OSError, RuntimeError, torch.jit.Error)
+LOAD_ERRORS = (RankerError, OSError, RuntimeError, torch.jit.Error)
 
 
 class Models:
@@ -99,7 +99,7 @@ class Models:
                 if misfit := await self._features.problem(engine.plan):
                     raise BundleRefused(f"version '{version}' cannot be served: {misfit}")
                 await asyncio.to_thread(self._registry.activate, version)
-            except _LOAD_ERRORS as exc:
+            except LOAD_ERRORS as exc:
                 raise BundleRefused(f"version '{version}' cannot be served: {exc}") from exc
             self._pointer, self._next = version, engine
             await self._fit()
@@ -129,7 +129,7 @@ class Models:
             return
         try:
             self._next = await asyncio.to_thread(self._load, pointer)
-        except _LOAD_ERRORS as exc:
+        except LOAD_ERRORS as exc:
             self._refuse(pointer, str(exc))
 
     def _load(self, version: str) -> Engine:

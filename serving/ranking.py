@@ -27,6 +27,7 @@ from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
 from serving.request_log import RequestLog
+from serving.sampling import Sample
 from serving.schemas import BatchRequest, RankRequest
 from serving.settings import Limits
 from serving.timeline import Timeline
@@ -62,6 +63,7 @@ class Ranker:
         self._fallback = fallback
         self._log = log
         self._metrics = metrics
+        self._sample = Sample(metrics)
         self._limits = limits
         self._queue = queue
         self._thread = thread
@@ -139,6 +141,7 @@ class Ranker:
         call.deadline.check()
         fused = self._fuse(job, call.timeline)
         encoded = self._told(job.request, answer(job, fused), call)
+        self._sample.offer(job, fused)
         self._queue.ranked(perf_counter() - start)
         return encoded
 

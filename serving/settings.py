@@ -12,6 +12,7 @@ from ranker.schema import FrozenConfig
 from serving.breaker import Breaker
 from serving.fallback import Fallback
 from serving.policies import PolicyStoreConfig, SQLitePolicyStore
+from serving.tracing import Tracing
 
 
 class Limits(FrozenConfig):
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     outage: Outage = Outage()
     fallback: Fallback.Config = Fallback.Config()
     request_log: RequestLogSettings = RequestLogSettings()
+    tracing: Tracing.Config = Tracing.Config()
     poll_seconds: float = Field(1.0, gt=0, description="How often the registry and the store's schema are looked at.")
     policy_poll_seconds: float = Field(
         0.5, gt=0, description="How soon a policy saved by another process is seen; own saves are seen at once."

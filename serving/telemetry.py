@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.drain import Drain
 from serving.metrics import Metrics
 from serving.timeline import Timeline
+from serving.tracing import Tracing
 
 access_logger = logging.getLogger("serving.access")
 
@@ -25,11 +26,14 @@ class Telemetry:
     While the server drains, each answer closes its connection: its caller's next request goes to another server.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, drain: Drain, access_log: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, drain: Drain, access_log: bool, tracing: Tracing | None = None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = drain
         self._access_log = access_log
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
@@ -63,6 +67,8 @@ class Telemetry:
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         self._metrics.stages(timeline)
+        if self._tracing is not None:
+            self._tracing.record(scope, route, timeline, status)
         if self._access_log and not scope["state"].get("refused"):
             fields = {
                 "request_id": scope["state"]["request_id"],

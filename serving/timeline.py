@@ -17,13 +17,22 @@ class Step(NamedTuple):
 
 
 class Timeline:
-    """The steps of one request, in the order in which they ended. One thread at a time adds to it."""
+    """The steps of one request, in the order in which they ended. One thread at a time adds to it.
+
+    Attributes:
+        begin: When the request came in, of the performance counter.
+        steps: So far.
+    """
 
     __slots__ = ("begin", "steps")
 
     def __init__(self) -> None:
         self.begin = perf_counter()
         self.steps: list[Step] = []
+
+    def age_ns(self) -> int:
+        """Nanoseconds since the request began."""
+        return int((perf_counter() - self.begin) * 1e9)
 
     def add(self, name: str, start: float, seconds: float) -> None:
         """Note a step that was timed elsewhere."""

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from serving import Settings
 from serving.cli import app
 from tests.serving.conftest import ADMIN, CANDIDATES, CONTEXT, TOKEN, World, eventually, offline
 
@@ -44,7 +45,7 @@ async def program(
         async def listening() -> bool:
             nonlocal address
             assert server.poll() is None, log.read_text()
-            found = re.search(r"Uvicorn running on (http://[0-9.:]+)", log.read_text())
+            found = re.search(r'"listening".*"url": "(http://[0-9.:]+)"', log.read_text())
             address = found[1] if found else ""
             return bool(found)
 
@@ -86,7 +87,7 @@ async def test_it_serves_swaps_and_stops_cleanly(world: World) -> None:
                 await client.post("/feedback", json={"request_id": "r", "item_id": 1, "event": "click"})
             ).status_code == 202
         server.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(server.wait, 60) in (0, -signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait, 60) == 0
         assert list((log_folder / "feedback").glob("*.parquet"))
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert any(line["message"] == "model is live" and line["version"] == "v2" for line in lines)
@@ -112,7 +113,7 @@ async def test_accepted_requests_are_answered_before_it_stops(world: World) -> N
             assert isinstance(response, httpx.ConnectError) or (
                 isinstance(response, httpx.Response) and response.status_code == 200
             )
-        assert await asyncio.to_thread(server.wait, 60) in (0, -signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait, 60) == 0
 
 
 async def test_the_environment_alone_is_enough(world: World, redis_url: str) -> None:
@@ -168,11 +169,15 @@ def test_bad_settings_end_with_code_2_and_name_the_setting(
 
 def test_options_replace_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("serving.cli.create_app", lambda settings: seen.append(settings))
-    monkeypatch.setattr("uvicorn.run", lambda *_, **__: None)
+
+    def serve(settings: Settings, *_: object) -> int:
+        seen.append(settings)
+        return 0
+
+    monkeypatch.setattr("serving.cli.serve", serve)
     monkeypatch.setattr("serving.logs.configure", lambda _: None)
     env = {"RANKER_STORE__BACKEND": "redis", "RANKER_STORE__URL": "redis://h:1/0", "RANKER_REGISTRY": "elsewhere"}
-    result = invoke("run", "--registry", "here", "--store", "lmdb:features", env=dict(env))
+    result = invoke("run", "--registry", "here", "--store", "lmdb:features", "--port", "0", env=dict(env))
     assert result.exit_code == 0, result.output
     assert str(seen[0].registry) == "here"
     assert seen[0].store.backend == "lmdb"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,7 +13,7 @@ from serving.logs import JsonFormatter
 from serving.metrics import Metrics
 from tests.serving.conftest import World
 
-BODY = {"user_id": "nobody", "candidates": ["i1", "i2", "gone"]}
+BODY: dict[str, Any] = {"user_id": "nobody", "candidates": ["i1", "i2", "gone"]}
 
 
 async def samples(client: object) -> dict[str, float]:
@@ -45,8 +46,22 @@ async def test_requests_and_rankings_are_counted(world: World) -> None:
         assert found["ranker_missing_items_total[]"] == 1
         assert found["ranker_missing_users_total[]"] == 1
         assert found["ranker_model_info[('version', 'v1')]"] == 1
-        for stage in ("features", "encode", "score", "fuse", "serialise"):
+        assert found["ranker_stage_seconds_count[('stage', 'decode')]"] == 2  # what was refused, too
+        for stage in ("features", "queue", "encode", "score", "fuse", "serialise"):
             assert found[f"ranker_stage_seconds_count[('stage', '{stage}')]"] == 1
+
+
+async def test_a_sample_shows_outputs_and_missing_features(world: World) -> None:
+    async with world.serve() as client:
+        for _ in range(17):
+            await client.post("/rank", json=BODY | {"context": {"hour": 3}})
+        found = await samples(client)
+    assert found["ranker_sampled_candidates_total[]"] == 2 * len(BODY["candidates"])
+    for output in ("ctr", "cvr", "ctcvr", "dwell"):
+        assert found[f"ranker_output_count[('output', '{output}')]"] == 2 * len(BODY["candidates"])
+    absent = {name: found.get(f"ranker_missing_features_total[('feature', '{name}')]", 0) for name in ("hour", "age")}
+    assert absent == {"hour": 0, "age": 6}
+    assert found["ranker_missing_features_total[('feature', 'price')]"] == 2  # of "gone"
 
 
 async def test_each_request_has_an_id_and_a_log_line(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,97 @@
+"""One connection of a client: a request head that does not arrive, or does not end, closes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.errors import ServingError, TooLarge, TooSlow, problem_bytes
+
+_MAX_HEAD_BYTES = 64 * 2**10
+_LINGER_SECONDS = 0.5
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, which would wait for the end of a request's head for ever.
+
+    The clock runs from the connection's beginning, later from the first byte of a request, until its headers are
+    there; single bytes sent now and then do not stop it. Bodies are watched by `BodyLimit`.
+
+    Args:
+        head_timeout_seconds: How long a head may take.
+    """
+
+    def __init__(self, *arguments: Any, head_timeout_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_timeout_seconds = head_timeout_seconds
+        self._head_bytes = 0
+        self._in_head = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close when what is under way is answered; an idle connection in a moment: its next request may be on its way.
+
+        One that comes in that moment is answered, and closes the connection.
+        """
+        if self._answering():
+            super().shutdown()
+        else:
+            self.loop.call_later(_LINGER_SECONDS, super().shutdown)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; then see whether a head has begun or ended. One that came at once costs no timer."""
+        super().data_received(data)
+        if not self._in_head:
+            self._unwatch()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            self._refuse(TooLarge(f"the head of a request must have at most {_MAX_HEAD_BYTES} bytes; send less"))
+        elif self._timer is None:
+            self._watch()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def _watch(self) -> None:
+        self._timer = self.loop.call_later(self._head_timeout_seconds, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self._refuse(
+            TooSlow(f"the head of a request must arrive within {self._head_timeout_seconds:g} s; check the connection")
+        )
+
+    def _refuse(self, error: ServingError) -> None:
+        self._unwatch()
+        if self._head_bytes and not self._answering():  # who has sent nothing expects nothing
+            self.transport.write(problem_bytes(error))
+        self.transport.close()
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn does not tell its type that there may be none yet
+        return cycle is not None and not cycle.response_complete

@@ -1,0 +1,134 @@
+"""A process that serves: a listening socket, uvicorn on it, and an end that loses no accepted request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+
+from serving.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_BACKLOG = 2048
+_LAST_ACCEPT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """How a server ends.
+
+    Attributes:
+        delay_seconds: How long it goes on accepting after it was told to stop, for load balancers to notice.
+        drain_seconds: How long it then waits for the requests that it has accepted.
+    """
+
+    delay_seconds: float
+    drain_seconds: int
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told to stop by SIGTERM or SIGINT, or by the end of its supervisor.
+
+    It ends in steps. At once it is not ready any more, and every answer closes its connection, so that callers go
+    elsewhere. After a delay it accepts what has connected, and nothing more; what is idle is closed, what is accepted
+    is answered. Then it exits with code 0. A second signal ends it at once.
+
+    Args:
+        app: What it serves.
+        stopping: How it ends.
+        head_timeout_seconds: How long the head of a request may take.
+        lifeline: File descriptor that can be read from when the supervisor has gone; `None`: there is none.
+    """
+
+    def __init__(
+        self, app: FastAPI, stopping: Stopping, head_timeout_seconds: float, lifeline: int | None = None
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http=partial(Connection, head_timeout_seconds=head_timeout_seconds),  # type: ignore[arg-type]
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=stopping.drain_seconds,
+                backlog=_BACKLOG,
+            )
+        )
+        self._drain = app.state.drain
+        self._delay_seconds = stopping.delay_seconds
+        self._lifeline = lifeline
+        self._forced = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop when told to while the block lasts. uvicorn's own would end the process by the signal it has caught."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.stop)
+        if self._lifeline is not None:
+            loop.add_reader(self._lifeline, self._orphaned)
+        yield
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Begin to end; told twice, end now."""
+        if self.should_exit:
+            self.force_exit = True
+            self._forced.set()
+        self.should_exit = True
+        self._drain.begin()
+
+    def _orphaned(self) -> None:
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        logger.error("the supervisor has gone; this worker ends too")
+        self.stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept, and tell where."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            logger.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, as the class says."""
+        logger.info("stopping", extra={"delay_seconds": self._delay_seconds})
+        await self._pause(self._delay_seconds)
+        for listener in sockets or ():
+            listener.listen(0)  # no more connections wait in the kernel, and those that do are accepted now
+        await self._pause(_LAST_ACCEPT_SECONDS)
+        await super().shutdown(sockets)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._forced.wait(), seconds)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket at an address, not listening yet.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

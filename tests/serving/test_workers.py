@@ -1,0 +1,137 @@
+"""Several workers are one server: one address, one set of metrics, no request lost when one dies or all stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.serving.conftest import ADMIN, CANDIDATES, CONTEXT, TOKEN, World, eventually
+from tests.serving.test_cli import program, where
+
+BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
+TWO = ("--workers", "2")
+
+
+async def figures(address: str) -> dict[str, float]:
+    """All samples of /metrics by name and label values, asked on a connection of its own."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        text = (await client.get(f"{address}/metrics")).text
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def started(log: Path) -> dict[int, int]:
+    """Pids of the newest worker at each place."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return {line["worker"]: line["pid"] for line in lines if line["message"] == "worker started"}
+
+
+async def rank_anew(address: str) -> dict[str, Any]:
+    """One ranking on a new connection, which any worker may take."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        response = await client.post(f"{address}/rank", json=BODY)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+async def test_one_page_of_metrics_counts_for_all_workers(world: World) -> None:
+    async with program(world, *where(world), *TWO, RANKER_ADMIN_TOKEN=TOKEN) as (_, address, log):
+        answers = await asyncio.gather(*(rank_anew(address) for _ in range(24)))
+        assert all(answer["ranking"] == answers[0]["ranking"] for answer in answers)
+        before = await figures(address)
+        assert before["ranker_rankings_total"] == 24
+
+        async def both_live() -> bool:
+            return (await figures(address)).get("ranker_model_info v1") == 2
+
+        await eventually(both_live)
+        os.kill(started(log)[0], signal.SIGKILL)
+
+        async def replaced() -> bool:
+            return len([line for line in log.read_text().splitlines() if "worker started" in line]) == 3
+
+        await eventually(replaced)
+        await asyncio.gather(*(rank_anew(address) for _ in range(6)))
+        await eventually(both_live)
+        assert (await figures(address))["ranker_rankings_total"] == 30  # what the dead one had counted is not lost
+
+
+async def test_every_worker_takes_over_a_new_model(world: World) -> None:
+    async with program(world, *where(world), *TWO, RANKER_ADMIN_TOKEN=TOKEN) as (_, address, log):
+        await asyncio.to_thread(world.publish, "v2", 2, activate=False)
+        async with httpx.AsyncClient(timeout=60) as client:
+            response = await client.post(f"{address}/admin/models/v2/activate", headers=ADMIN)
+            assert response.status_code == 200, response.text
+
+        async def all_swapped() -> bool:
+            found = await figures(address)
+            return (found.get("ranker_model_info v1"), found.get("ranker_model_info v2")) == (0, 2)
+
+        await eventually(all_swapped)
+        os.kill(started(log)[1], signal.SIGKILL)  # what replaces it was forked from a process that only knows v1
+        await eventually(all_swapped)
+        assert {(await rank_anew(address))["model_version"] for _ in range(12)} == {"v2"}
+
+
+async def test_nobody_is_left_without_an_answer_when_it_stops(world: World) -> None:
+    async with program(world, *where(world), *TWO, "--drain-delay-seconds", "0.3") as (server, address, log):
+        outcomes: list[str] = []
+        stop = asyncio.Event()
+
+        async def caller() -> None:
+            async with httpx.AsyncClient(timeout=60) as client:
+                while not stop.is_set():
+                    try:
+                        response = await client.post(f"{address}/rank", json=BODY)
+                    except httpx.ConnectError:
+                        outcomes.append("not accepted")
+                        await asyncio.sleep(0.02)
+                    else:
+                        outcomes.append(str(response.status_code))
+
+        callers = [asyncio.create_task(caller()) for _ in range(6)]
+
+        async def busy() -> bool:
+            return len(outcomes) > 60
+
+        await eventually(busy)
+        server.send_signal(signal.SIGTERM)
+
+        async def draining() -> bool:
+            async with httpx.AsyncClient(timeout=60) as client:
+                try:
+                    return (await client.get(f"{address}/readyz")).status_code == 503
+                except httpx.ConnectError:
+                    return True
+
+        await eventually(draining)
+        assert await asyncio.to_thread(server.wait, 60) == 0
+        stop.set()
+        await asyncio.gather(*callers)  # any other error of a caller is raised here
+        assert set(outcomes) <= {"200", "not accepted"}
+        assert not any("traceback" in json.loads(line) for line in log.read_text().splitlines())
+
+
+async def test_a_port_that_is_taken_is_said_once(world: World) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = ["-m", "serving.cli", "run", *where(world), *TWO, "--port", port]
+        process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
+        _, told = await process.communicate()
+        assert process.returncode == 2
+        assert f"port {port}" in told.decode()
