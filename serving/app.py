@@ -23,7 +23,8 @@ from serving.deps import Server
 from serving.drain import Drain
 from serving.engine import Engine
 from serving.fallback import Fallback
-from serving.features import FeatureSource
+from serving.features import ITEM_VIEW, USER_VIEW, FeatureSource
+from serving.items import ItemSource, ItemTables
 from serving.known_users import KnownUsers
 from serving.metrics import Metrics, SharedFolder
 from serving.models import Models
@@ -101,7 +102,9 @@ def _lifespan(
             stack.push_async_callback(policy_store.close)
             features = _features(settings, store, metrics)
             fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
-            models = Models(Registry(settings.registry), features, metrics, engine)
+            items = _items(settings, store)
+            stack.push_async_callback(items.close)
+            models = Models(Registry(settings.registry), features, items, metrics, engine)
             policies = PolicyCache(policy_store)
             ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
             app.state.server = Server(
@@ -114,6 +117,7 @@ def _lifespan(
             await models.refresh()
             async with _repeating(
                 (settings.poll_seconds, models.refresh),
+                (settings.item_table.poll_seconds, models.refresh_items),
                 (settings.policy_poll_seconds, policies.refresh),
                 (settings.request_log.flush_seconds, lambda: asyncio.to_thread(log.flush)),
                 (_MEMORY_SECONDS, lambda: asyncio.to_thread(metrics.memory)),
@@ -125,7 +129,15 @@ def _lifespan(
 
 def _features(settings: Settings, store: FeatureStore, metrics: Metrics) -> FeatureSource:
     breaker = Breaker(settings.outage, metrics.store_open.set)
-    return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, KnownUsers(settings.outage.known_users))
+    max_age_seconds = {USER_VIEW: settings.user_max_age_seconds, ITEM_VIEW: settings.item_max_age_seconds}
+    known_users = KnownUsers(settings.outage.known_users)
+    return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, known_users, max_age_seconds)
+
+
+def _items(settings: Settings, store: FeatureStore) -> ItemTables:
+    root = settings.item_table.path or settings.registry.parent / "item_tables"
+    source = ItemSource(settings.store, settings.item_max_age_seconds)
+    return ItemTables(settings.item_table, root, source, store, settings.limits.store_timeout_seconds)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,13 +43,22 @@ class FeatureSource:
         timeout_seconds: A slower answer counts as none.
         breaker: Keeps requests from a store that fails.
         known_users: What stands in for the user's features meanwhile.
+        max_age_seconds: By view; rows with an older event time, or none, count as missing.
     """
 
-    def __init__(self, store: FeatureStore, timeout_seconds: float, breaker: Breaker, known_users: KnownUsers) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        timeout_seconds: float,
+        breaker: Breaker,
+        known_users: KnownUsers,
+        max_age_seconds: Mapping[str, float | None] | None = None,
+    ) -> None:
         self._store = store
         self._timeout_seconds = timeout_seconds
         self._breaker = breaker
         self._known_users = known_users
+        self._max_age_seconds = max_age_seconds or {}
 
     async def fetch(self, plan: FeaturePlan, wanted: Wanted, items: ItemSnapshot | None = None) -> Stored:
         """The stored row of the user, and those of the candidates: in one round trip each, at the same time.
@@ -127,7 +136,8 @@ class FeatureSource:
         if not self._breaker.allows():
             return None
         try:
-            rows = await self._asked(self._store.get_many(view, ids))
+            max_age_seconds = self._max_age_seconds.get(view)
+            rows = await self._asked(self._store.get_many(view, ids, max_age_seconds=max_age_seconds))
         except (StoreUnavailable, TimeoutError):
             self._breaker.failed()
             return None

@@ -12,6 +12,7 @@ from ranker.registry import Registry
 from serving.engine import Engine
 from serving.errors import BundleRefused, NotFound, NotReady
 from serving.features import FeatureSource
+from serving.items import ItemTables
 from serving.metrics import Metrics
 from serving.schemas import ModelView
 
@@ -30,10 +31,16 @@ class Models:
     """
 
     def __init__(
-        self, registry: Registry, features: FeatureSource, metrics: Metrics, engine: Engine | None = None
+        self,
+        registry: Registry,
+        features: FeatureSource,
+        items: ItemTables,
+        metrics: Metrics,
+        engine: Engine | None = None,
     ) -> None:
         self._registry = registry
         self._features = features
+        self._items = items
         self._metrics = metrics
         self._lock = asyncio.Lock()  # one change at a time: the watcher and admins
         self._engine: Engine | None = None
@@ -81,6 +88,11 @@ class Models:
                 if pointer != self._pointer:
                     await self._prepare(pointer)
             await self._fit()
+
+    async def refresh_items(self) -> None:
+        """Bring the live model's items up to date."""
+        if self._engine is not None:
+            await self._items.refresh(self._engine.item_side)
 
     async def activate(self, version: str) -> None:
         """Make a published version current in the registry, and live in this server.
@@ -140,6 +152,8 @@ class Models:
         if self._next is not None:
             misfit = await self._features.problem(self._next.plan)
             if misfit is None or self._engine is None:
+                # With nothing to serve meanwhile, a table that has to be built comes later
+                await (self._items.prepare if self._engine else self._items.refresh)(self._next.item_side)
                 self._engine, self._next, self._refused = self._next, None, None
                 self._metrics.model_live(self._engine.version)
                 logger.info("model is live", extra={"version": self._engine.version})

@@ -11,6 +11,7 @@ from feature_store import StoreConfig
 from ranker.schema import FrozenConfig
 from serving.breaker import Breaker
 from serving.fallback import Fallback
+from serving.items import ItemTables
 from serving.policies import PolicyStoreConfig, SQLitePolicyStore
 from serving.tracing import Tracing
 
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     outage: Outage = Outage()
     fallback: Fallback.Config = Fallback.Config()
+    item_table: ItemTables.Config = ItemTables.Config()
+    user_max_age_seconds: float | None = Field(
+        None, gt=0, description="Features of users with an older event time, or none, count as missing; null: any age."
+    )
+    item_max_age_seconds: float | None = Field(None, gt=0, description="The same of items.")
     request_log: RequestLogSettings = RequestLogSettings()
     tracing: Tracing.Config = Tracing.Config()
     poll_seconds: float = Field(1.0, gt=0, description="How often the registry and the store's schema are looked at.")

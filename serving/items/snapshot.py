@@ -102,13 +102,12 @@ class ItemSnapshot(NamedTuple):
         """Why the row of an item cannot be read."""
         return f"item '{item_id}': {self.faults[str(item_id)]}"
 
-    def with_changes(self, ids: Sequence[str], rows: EncodedRows, cursor: str) -> ItemSnapshot:
+    def with_changes(self, ids: Sequence[str], rows: EncodedRows) -> ItemSnapshot:
         """The same with newer rows.
 
         Args:
             ids: Whose rows they are; of repeated ones the last counts.
             rows: The rows.
-            cursor: How far the changes of the store are in with these.
         """
         texts, items = HashedIds.of(ids).texts, rows.items
         if self.changed is not None:
@@ -116,7 +115,7 @@ class ItemSnapshot(NamedTuple):
             items = EncodedItems.concat([self.changed.items, items])
         known = {entity_id: fault for entity_id, fault in self.faults.items() if entity_id not in set(ids)}
         faults = known | {ids[place]: fault for place, fault in rows.faults.items()}
-        return self._replace(changed=IndexedItems.of(texts, items), faults=faults, cursor=cursor)
+        return self._replace(changed=IndexedItems.of(texts, items), faults=faults)
 
 
 class _Newer:

@@ -77,7 +77,7 @@ class Slow:
         await asyncio.sleep(3600)
         return None
 
-    async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+    async def get_many(self, view: str, ids: Sequence[str | int], **_: object) -> list[FeatureRow | None]:
         """Hang."""
         await asyncio.sleep(3600)
         return []
@@ -90,7 +90,7 @@ class Slow:
 class Half(Slow):
     """A store that has users, and no items just now."""
 
-    async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+    async def get_many(self, view: str, ids: Sequence[str | int], **_: object) -> list[FeatureRow | None]:
         """Answer for users."""
         if view == "item":
             raise StoreUnavailable("away")
@@ -123,7 +123,7 @@ async def test_a_store_that_fails_again_and_again_is_left_alone(plan: FeaturePla
     class Counting(Slow):
         asked = 0
 
-        async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+        async def get_many(self, view: str, ids: Sequence[str | int], **_: object) -> list[FeatureRow | None]:
             """Fail."""
             self.asked += 1
             raise StoreUnavailable("away")
@@ -139,7 +139,7 @@ async def test_a_known_user_keeps_the_last_features(plan: FeaturePlan) -> None:
     class Leaving(Slow):
         there = True
 
-        async def get_many(self, view: str, ids: Sequence[str | int]) -> list[FeatureRow | None]:
+        async def get_many(self, view: str, ids: Sequence[str | int], **_: object) -> list[FeatureRow | None]:
             """Answer for users while it is there."""
             if not self.there:
                 raise StoreUnavailable("away")

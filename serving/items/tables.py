@@ -1,0 +1,188 @@
+"""Item tables of a running server: mapped or built for each model, and kept up to date with the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field
+
+from feature_store import CursorExpired, FeatureStore, StoreError
+from feature_store.errors import DamagedTable
+from feature_store.item_table import ItemTable
+from ranker.frozen_config import FrozenConfig
+from serving.items.build import CURSOR, FAULTS, BuildError, ItemSource, build_table
+from serving.items.folder import TableFolder
+from serving.items.item_side import ItemSide
+from serving.items.snapshot import IndexedItems, ItemSnapshot
+
+logger = logging.getLogger(__name__)
+
+_PAGE_IDS = 1_000  # changed items that are read at once
+_PAUSE_SECONDS = 5.0  # after a build that failed
+_OUT_OF_DATE = float("-inf")
+_BUILD_ERRORS = (StoreError, BuildError, OSError, TimeoutError)
+T = TypeVar("T")
+
+
+class ItemTables:
+    """Gives each model its items, and looks for changes.
+
+    Every worker of a server does so by itself: one builds, the others wait for its table and map it. While a table is
+    built anew the one before serves on; where there is none yet, requests read rows of the store.
+    """
+
+    class Config(FrozenConfig):
+        """Options of `ItemTables`."""
+
+        enabled: bool = Field(True, description="Keep all items encoded; false: each request reads rows of the store.")
+        path: Path | None = Field(None, description="Folder of built tables; null: `item_tables` beside the registry.")
+        poll_seconds: float = Field(0.25, gt=0, description="How soon a changed item is seen.")
+        stale_seconds: float = Field(
+            10.0, gt=0, description="Answers say item_features_stale when the store could not tell changes for so long."
+        )
+        max_changed: int = Field(
+            20_000,
+            ge=1,
+            description="Changed items that are kept in memory; when there are more, the table is renewed.",
+        )
+
+    def __init__(
+        self,
+        config: Config,
+        root: Path,
+        source: ItemSource,
+        store: FeatureStore,
+        timeout_seconds: float,
+    ) -> None:
+        self._config = config
+        self._root = root
+        self._source = source
+        self._store = store
+        self._timeout_seconds = timeout_seconds
+        self._unfit: set[str] = set()  # tables that are damaged, or too old for the store to tell what changed since
+        self._task: asyncio.Task[None] | None = None
+        self._not_before = 0.0
+        self._stop = threading.Event()
+
+    async def prepare(self, side: ItemSide) -> None:
+        """Give a model that is about to go live its items, if the store has them and can be read."""
+        if self._concerns(side) and side.snapshot is None and not await self._adopted(side):
+            await self._renew(side)
+
+    async def refresh(self, side: ItemSide) -> None:
+        """Bring the items of the live model up to date; a table that has to be built comes with a later call."""
+        if not self._concerns(side):
+            return
+        snapshot = side.snapshot
+        if snapshot is None:
+            if not await self._adopted(side):
+                self._start(side)
+            return
+        try:
+            newer = await self._followed(side, snapshot)
+        except CursorExpired:
+            self._unfit.add(snapshot.name)
+            if not await self._adopted(side):
+                self._start(side)
+        except (StoreError, TimeoutError) as exc:  # answers say so once it has lasted
+            logger.debug("changes of items cannot be read", extra={"reason": str(exc)})
+        else:
+            if side.snapshot is snapshot:  # and not renewed meanwhile
+                side.snapshot = newer
+            if newer.changed is not None and len(newer.changed) > self._config.max_changed:
+                self._unfit.add(newer.name)
+                self._start(side)
+
+    async def close(self) -> None:
+        """Let go of a table that is being built."""
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _concerns(self, side: ItemSide) -> bool:
+        return self._config.enabled and side.encoder.fits_a_table
+
+    def _start(self, side: ItemSide) -> None:
+        """Renew the table in the background, unless that is going on, or went wrong just now."""
+        if (self._task is None or self._task.done()) and time.monotonic() >= self._not_before:
+            self._task = asyncio.create_task(self._renew(side))
+
+    async def _renew(self, side: ItemSide) -> None:
+        """Build a table, unless another worker has, and take it."""
+        folder = self._folder(side)
+        try:
+            async with folder.locked():
+                if folder.newest(self._unfit) is None:
+                    await self._build(side, folder)
+        except _BUILD_ERRORS as exc:
+            self._not_before = time.monotonic() + _PAUSE_SECONDS
+            logger.error("item table was not built", extra={"reason": str(exc)})
+            return
+        await self._adopted(side)
+
+    async def _build(self, side: ItemSide, folder: TableFolder) -> None:
+        name, start = folder.new(), time.monotonic()
+        await asyncio.to_thread(build_table, self._source, side.encoder, folder.path(name), self._stop)
+        await asyncio.to_thread(folder.prune, name)
+        logger.info("item table built", extra={"seconds": round(time.monotonic() - start, 3), "table": name})
+
+    async def _adopted(self, side: ItemSide) -> bool:
+        """Take the newest table, as far as the store can tell what changed since; whether there is one.
+
+        A store that is away tells nothing: what is known then serves, as out of date.
+        """
+        folder = self._folder(side)
+        while (name := folder.newest(self._unfit)) is not None:
+            try:
+                opened = await asyncio.to_thread(_opened, folder, name)
+                side.snapshot = await self._followed(side, opened)
+            except (CursorExpired, DamagedTable) as exc:
+                self._unfit.add(name)
+                logger.info("item table cannot be used", extra={"table": name, "reason": str(exc)})
+            except (StoreError, TimeoutError):
+                side.snapshot = opened
+                return True
+            else:
+                return True
+        return False
+
+    async def _followed(self, side: ItemSide, snapshot: ItemSnapshot) -> ItemSnapshot:
+        """The same with all that changed meanwhile.
+
+        Raises:
+            CursorExpired: The store cannot tell.
+            StoreError: It cannot be read now.
+            TimeoutError: It does not answer.
+        """
+        while True:
+            changed, cursor = await self._asked(self._store.changes(self._source.view, snapshot.cursor))
+            if not changed:
+                fresh_until = time.monotonic() + self._config.stale_seconds
+                return snapshot._replace(cursor=cursor, fresh_until=fresh_until)
+            ids = list(dict.fromkeys(changed))
+            for start in range(0, len(ids), _PAGE_IDS):
+                page = ids[start : start + _PAGE_IDS]
+                rows = await self._asked(self._store.get_many(self._source.view, page))
+                encoded = await asyncio.to_thread(side.encoder.encode, page, rows, self._source.max_age_seconds)
+                snapshot = await asyncio.to_thread(snapshot.with_changes, page, encoded)
+            snapshot = snapshot._replace(cursor=cursor)
+
+    async def _asked(self, question: Awaitable[T]) -> T:
+        async with asyncio.timeout(self._timeout_seconds):
+            return await question
+
+    def _folder(self, side: ItemSide) -> TableFolder:
+        return TableFolder(self._root, f"{side.encoder.fingerprint}-{self._source.key}")
+
+
+def _opened(folder: TableFolder, name: str) -> ItemSnapshot:
+    table = ItemTable.open(folder.path(name))
+    return ItemSnapshot(
+        IndexedItems.of_table(table), None, name, table.note[CURSOR], table.note[FAULTS], fresh_until=_OUT_OF_DATE
+    )
