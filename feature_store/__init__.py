@@ -4,6 +4,8 @@
     embedded/       LMDB files in a directory: nothing to install
     redis/          a Redis server, Sentinels or a Cluster
     materialize.py  Parquet files into either
+    export.py       and out of them
+    verify.py       whether a view holds what it should
 
 Example:
     >>> import asyncio, tempfile
@@ -32,11 +34,13 @@ from feature_store.errors import (
     StoreUnavailable,
     UnknownView,
 )
+from feature_store.export import export
 from feature_store.materialize import Materialized, Progress, materialize
 from feature_store.packing import Row
 from feature_store.redis import RedisStore
 from feature_store.rows import FeatureRow
 from feature_store.statistics import ViewStats
+from feature_store.verify import Verified, verify
 from feature_store.view import Column, ViewSchema
 
 __all__ = [
@@ -55,6 +59,9 @@ __all__ = [
     "materialize",
     "Materialized",
     "Progress",
+    "export",
+    "verify",
+    "Verified",
     "StoreError",
     "StoreUnavailable",
     "UnknownView",

@@ -71,19 +71,27 @@ async def materialize(
     """
     source = await asyncio.to_thread(ParquetSource, paths, view, key, event_time, columns)
     report = on_progress or _silent
-    wanted = await asyncio.to_thread(_latest_rows, source, report)
+    wanted = await asyncio.to_thread(latest_rows, source, report)
     await store.create_view(source.schema, replace=replace_schema)
     batches, position, num_written = source.batches(), 0, 0
     while batch := await asyncio.to_thread(next, batches, None):
         chosen = wanted[position : position + len(batch.keys)]
-        num_written += await store.put_many(view, _rows(batch, chosen), ttl_seconds=ttl_seconds)
+        num_written += await store.put_many(view, chosen_rows(batch, chosen), ttl_seconds=ttl_seconds)
         position += len(batch.keys)
         report(Progress("writing", position, source.num_rows))
     return Materialized(source.schema, position, num_written)
 
 
-def _latest_rows(source: ParquetSource, report: Callable[[Progress], None]) -> npt.NDArray[np.bool_]:
-    """Which rows of the source to write: True at the latest of each entity. Reads, and so checks, every value."""
+def _silent(progress: Progress) -> None:
+    pass
+
+
+def latest_rows(source: ParquetSource, report: Callable[[Progress], None] = _silent) -> npt.NDArray[np.bool_]:
+    """Which rows of the source to write: True at the latest of each entity. Reads, and so checks, every value.
+
+    Raises:
+        InvalidInput: A value does not fit.
+    """
     found: list[pa.Table] = []
     position = num_pending = 0
     for batch in source.batches():
@@ -106,11 +114,8 @@ def _latest(found: Sequence[pa.Table]) -> pa.Table:
     return grouped.rename_columns({"time_last": "time", "row_last": "row"})
 
 
-def _silent(progress: Progress) -> None:
-    pass
-
-
-def _rows(batch: Batch, chosen: npt.NDArray[np.bool_]) -> Iterator[Row]:
+def chosen_rows(batch: Batch, chosen: npt.NDArray[np.bool_]) -> Iterator[Row]:
+    """The rows of a batch where `chosen` is True."""
     mask = pa.array(chosen)
     names = tuple(batch.columns)
     values = zip(*(column.filter(mask).to_pylist() for column in batch.columns.values()), strict=True)

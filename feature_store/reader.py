@@ -34,6 +34,10 @@ class FeatureReader(Backend):
         catalog = await self._catalog()
         return catalog.current(view) if view in catalog.views else None
 
+    async def schemas(self, view: str) -> tuple[ViewSchema, ...]:
+        """All schemas that a view ever had, the current one among them; none when there is no such view."""
+        return (await self._catalog()).schemas(view)
+
     async def get_many(
         self, view: str, entity_ids: Sequence[EntityId], *, max_age_seconds: float | None = None
     ) -> list[FeatureRow | None]:

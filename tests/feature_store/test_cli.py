@@ -61,17 +61,74 @@ def test_materialize_says_what_it_did(invoke: Invoke, items: Path) -> None:
 @pytest.mark.usefixtures("filled")
 def test_get(invoke: Invoke) -> None:
     assert lines(invoke("get", "--view", "item", "é", "nobody", "a")) == [
-        {"id": "é", "values": {"price": None, "at": 2}, "event_time": 2.0},
-        {"id": "nobody", "values": None, "event_time": None},
-        {"id": "a", "values": {"price": 1.0, "at": 2}, "event_time": 2.0},
+        {"id": "é", "values": {"price": None, "at": 2}, "event_time": 2.0, "expires_at": None},
+        {"id": "nobody", "values": None, "event_time": None, "expires_at": None},
+        {"id": "a", "values": {"price": 1.0, "at": 2}, "event_time": 2.0, "expires_at": None},
     ]
 
 
 @pytest.mark.usefixtures("filled")
 def test_put(invoke: Invoke) -> None:
     assert invoke("put", "--view", "item", "--event-time", "7", "new", '{"price": 5}').exit_code == 0
-    expected = [{"id": "new", "values": {"price": 5.0, "at": None}, "event_time": 7.0}]
-    assert lines(invoke("get", "--view", "item", "new")) == expected
+    expected = {"id": "new", "values": {"price": 5.0, "at": None}, "event_time": 7.0, "expires_at": None}
+    assert lines(invoke("get", "--view", "item", "new")) == [expected]
+
+
+@pytest.mark.usefixtures("filled")
+def test_update_and_delete(invoke: Invoke) -> None:
+    result = invoke("update", "--view", "item", "--ttl-seconds", "3600", "a", '{"price": 7}')
+    assert (result.exit_code, result.stdout) == (0, "view 'item': entity 'a' updated\n")
+    (row,) = lines(invoke("get", "--view", "item", "a"))
+    assert (row["values"], row["event_time"]) == ({"price": 7.0, "at": 2}, 2.0)
+    assert row["expires_at"] > 0
+    result = invoke("delete", "--view", "item", "a", "nobody", "b")
+    assert (result.exit_code, result.stdout) == (0, "view 'item': 2 of 3 rows removed\n")
+    assert [line["values"] for line in lines(invoke("get", "--view", "item", "a", "b"))] == [None, None]
+
+
+@pytest.mark.usefixtures("filled")
+def test_export_and_import_give_the_same_rows(invoke: Invoke, items: Path, tmp_path: Path) -> None:
+    result = invoke("export", "--view", "item", "--key", "id", "--event-time", "when", tmp_path / "out.parquet")
+    assert result.stdout == f"view 'item': 3 rows written to '{tmp_path / 'out.parquet'}'\n"
+    arguments = ("--view", "copy", "--key", "id", "--event-time", "when", "--columns", "price,at")
+    assert invoke("import", *arguments, tmp_path / "out.parquet").exit_code == 0
+    before, after = (lines(invoke("get", "--view", view, "a", "b", "é")) for view in ("item", "copy"))
+    assert before == after
+    against = ("--against", items, "--key", "id", "--event-time", "at")
+    (found,) = lines(invoke("verify", "--view", "copy", *against))
+    assert found == {
+        "view": "copy",
+        "num_rows": 3,
+        "num_expired_rows": 0,
+        "num_compared_rows": 3,
+        "num_faults": 0,
+        "faults": [],
+    }
+
+
+@pytest.mark.usefixtures("filled")
+def test_verify_ends_with_code_1_and_a_list_of_faults(invoke: Invoke, items: Path) -> None:
+    assert lines(invoke("verify"))[0]["num_faults"] == 0
+    assert invoke("update", "--view", "item", "a", '{"price": 7}').exit_code == 0
+    assert invoke("delete", "--view", "item", "b").exit_code == 0
+    result = invoke("verify", "--view", "item", "--against", items, "--key", "id")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["faults"] == [
+        "view 'item', entity 'b': the files have a row, the store has none",
+        "view 'item', entity 'a': column 'price' is 7.0, the files have 3.0",
+    ]
+
+
+@pytest.mark.usefixtures("filled")
+def test_sweep(invoke: Invoke, items: Path) -> None:
+    assert invoke("sweep").stdout == "view 'item': 0 rows removed\n"
+    other = ("--view", "item", "--key", "id", "--columns", "price", "--replace-schema")
+    assert invoke("materialize", *other, items).exit_code == 0
+    assert invoke("materialize", "--view", "user", "--key", "id", "--columns", "price", items).exit_code == 0
+    assert invoke("put", "--view", "item", "new", "{}").exit_code == 0
+    assert invoke("sweep", "--older-schemas").stdout == "view 'item': 0 rows removed\nview 'user': 0 rows removed\n"
+    assert invoke("materialize", *other[:4], "--columns", "at", "--replace-schema", items).exit_code == 0
+    assert invoke("sweep", "--older-schemas", "--view", "item").stdout == "view 'item': 1 rows removed\n"
 
 
 @pytest.mark.usefixtures("filled")
@@ -105,6 +162,12 @@ def test_stats(invoke: Invoke) -> None:
         (["put", "--view", "item", "--event-time", "nan", "a", "{}"], "event time must be finite"),
         (["materialize", "--view", "item", "--key", "id", "absent.parquet"], "'absent.parquet' does not exist"),
         (["get", "--view", "item"], "Missing argument"),
+        (["update", "--view", "item", "a", '{"price": "x"}'], "entity 'a': column 'price' must be float or null"),
+        (["export", "--view", "itme", "out.parquet"], "view 'itme' is not in the store"),
+        (["export", "--view", "item", "--key", "price", "out.parquet"], "column 'price' is there already"),
+        (["export", "--view", "item", "absent/out.parquet"], "file 'absent/out.parquet' cannot be written"),
+        (["verify", "--view", "itme"], "view 'itme' is not in the store"),
+        (["verify", "--against", "absent.parquet"], "`--against` needs `--view` and `--key`"),
     ],
 )
 def test_bad_input_ends_with_code_2(invoke: Invoke, arguments: list[str], message: str) -> None:
@@ -143,11 +206,12 @@ def test_a_store_that_is_not_there_ends_with_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [[], ["materialize"], ["get"], ["put"], ["stats"]])
-def test_help_shows_examples(command: list[str]) -> None:
-    result = CliRunner().invoke(app, [*command, "--help"], terminal_width=200)
+@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
+def test_help_shows_examples(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], terminal_width=200)
     assert result.exit_code == 0
-    assert not command or f"ranker-features {command[0]} --store lmdb:data/features" in result.output
+    assert command == "import" or f"ranker-features {command} --store lmdb:data/features" in result.output
+    assert f" {command} " in CliRunner().invoke(app, ["--help"], terminal_width=200).output
 
 
 def test_a_real_process(tmp_path: Path, items: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr, ValidationError
-from redis.asyncio import Redis, SSLConnection
+from redis.asyncio import Redis
 
 from feature_store import Column, RedisStore, StoreUnavailable, ViewSchema
 
@@ -87,17 +86,6 @@ async def test_a_key_of_another_program_is_no_row(redis_url: str) -> None:
             await store.views()
 
 
-async def test_tls(tmp_path: Path) -> None:
-    store = RedisStore.Config(url="rediss://cache:6380/3", tls_ca_file=tmp_path / "ca.pem").build()
-    pool = store._redis.connection_pool
-    assert pool.connection_class is SSLConnection
-    assert pool.connection_kwargs["ssl_ca_certs"] == str(tmp_path / "ca.pem")
-    assert pool.connection_kwargs["db"] == 3
-    with pytest.raises(StoreUnavailable):  # the file is not there: no connection without it
-        await store.ping()
-    await store.close()
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -109,6 +97,13 @@ async def test_tls(tmp_path: Path) -> None:
         ({"url": "redis://h:1/0?socket_timeout=1"}, "`url` must have no options"),
         ({"url": "redis://:pw@h:1", "password": "other"}, "must not both be given"),
         ({"tls_ca_file": "ca.pem"}, "`tls_ca_file` needs a `url` that starts with rediss://"),
+        ({"url": "rediss://h", "tls_key_file": "key.pem"}, "`tls_key_file` needs `tls_cert_file`"),
+        ({"url": "redis://u:pw@h:1", "username": "other"}, "must not both be given"),
+        ({"sentinel_password": "pw"}, "need a `url` like redis"),
+        ({"url": "redis+sentinel://a,b"}, "`url` must name the master's service"),
+        ({"url": "redis+sentinel://a,b/main/one"}, "`url` must end in a database number"),
+        ({"url": "redis+cluster://a,b/1"}, "a cluster has only database 0"),
+        ({"url": "redis+cluster://a,,b"}, "`url` must name a host"),
         ({"key_prefix": "a:b"}, "key_prefix"),
         ({"timeout_seconds": 0}, "greater than 0"),
         ({"uri": "redis://h"}, "Extra inputs"),
