@@ -1,6 +1,7 @@
 """A bundle: one folder with all that serving needs, written and read by this one file so that the two cannot drift.
 
 model.pt          TorchScript: encoded tensors to raw task outputs
+network.pt2       the network over items, compiled for one kind of machine; not in every bundle
 encoder/          raw values to tensors
 schema.json       features, tasks, derived outputs
 calibration.json  raw task outputs to probabilities
@@ -16,7 +17,7 @@ manifest.json     sha256 of every other file, and of itself; versions; data rang
 from __future__ import annotations
 
 import json
-import warnings
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,11 +39,15 @@ from ranker.calibration import Calibration
 from ranker.columns import Columns
 from ranker.encoding import Encoder, SideTensors
 from ranker.errors import BundleError, DataError, RankerError
+from ranker.exporters import EXPORTERS, CompiledEngine, ItemNetwork, Machine
 from ranker.fusion import FusionPolicy
+from ranker.golden import golden_scores, golden_table
 from ranker.manifest import (
     FIX,
     MANIFEST,
     Manifest,
+    Precision,
+    PrecisionCheck,
     file_digest,
     file_names,
     load_json,
@@ -51,6 +56,7 @@ from ranker.manifest import (
     verify_files,
 )
 from ranker.schema import Schema
+from ranker.torchscript import load_graph, save_graph
 
 Floats = NDArray[np.float64]
 __all__ = ["GOLDEN_TOLERANCE", "Bundle", "Manifest", "write_bundle"]
@@ -58,12 +64,15 @@ __all__ = ["GOLDEN_TOLERANCE", "Bundle", "Manifest", "write_bundle"]
 GOLDEN_TOLERANCE = 1e-5
 
 _DISTRIBUTION = "ranking-service"
-_SCORE_PREFIX = "score."
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle as read from disk: verified, and ready to score."""
+    """A bundle as read from disk: verified, and ready to score.
+
+    Attributes:
+        network: Compiled network over items, which scores single requests in place of that in `model`; see `compiled`.
+    """
 
     path: Path
     manifest: Manifest
@@ -73,6 +82,7 @@ class Bundle:
     fusion: FusionPolicy
     model: torch.jit.ScriptModule
     metrics: dict[str, Any]
+    network: ItemNetwork | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
@@ -97,7 +107,7 @@ class Bundle:
         _agree(folder / "encoder", encoder.fingerprint, manifest.encoder_fingerprint)
         metrics_path = folder / "metrics.json"
         metrics = parse_json(metrics_path, metrics_path.read_bytes())
-        return cls(folder, manifest, schema, encoder, calibration, fusion, _load_graph(folder / "model.pt"), metrics)
+        return cls(folder, manifest, schema, encoder, calibration, fusion, load_graph(folder / "model.pt"), metrics)
 
     def raw_outputs(
         self, request: SideTensors, item: SideTensors, request_index_L: Tensor | None = None
@@ -117,8 +127,40 @@ class Bundle:
         """
         index_L = _request_index(request, item) if request_index_L is None else request_index_L
         with torch.inference_mode():
-            outputs = self.model(*request, *item, index_L)
+            if self.network is not None and len(request.numeric_BN) == 1:
+                outputs = self._compiled_outputs(self.network, request, item, index_L)
+            else:
+                outputs = self.model(*request, *item, index_L)
         return {task: output_L.to(torch.float64).numpy() for task, output_L in outputs.items()}
+
+    def _compiled_outputs(
+        self, network: ItemNetwork, request: SideTensors, item: SideTensors, index_L: Tensor
+    ) -> dict[str, Tensor]:
+        item_KV, request_1P = self.model.represent(*request, *item, index_L)
+        if len(item_KV) == 0:
+            return {task: torch.empty(0) for task in self.schema.task_names}
+        outputs = zip(self.schema.task_names, network(item_KV, request_1P), strict=True)
+        return {task: output_K[: len(index_L)] for task, output_K in outputs}
+
+    def misfit(self, engine: CompiledEngine) -> str | None:
+        """Why this machine cannot use the bundle's network as that engine compiled it; None if it can."""
+        if engine not in self.manifest.compiled:
+            return f"the bundle was exported without it; add {engine} to export.engines"
+        return self.manifest.compiled[engine].misfit(Machine.here())
+
+    def compiled(self, engine: CompiledEngine) -> Bundle:
+        """This bundle, scoring single requests by the network as that engine compiled it.
+
+        Raises:
+            BundleError: The bundle does not have it, or not for this machine; see `misfit`.
+        """
+        if problem := self.misfit(engine):
+            raise BundleError(f"'{self.path}' cannot be served by {engine}: {problem}")
+        path = self.path / EXPORTERS[engine].file
+        try:
+            return replace(self, network=EXPORTERS[engine].load(path))
+        except RuntimeError as error:
+            raise BundleError(f"'{path}' cannot be loaded: {error}; {FIX}") from error
 
     def score(
         self, request: SideTensors, item: SideTensors, request_index_L: Tensor | None = None
@@ -155,7 +197,7 @@ class Bundle:
             raise BundleError(f"rows of '{path}' cannot be scored: {error}; export the model again") from error
         largest = 0.0
         for output in self.schema.output_names:
-            expected_L = _golden_scores(path, golden, output)
+            expected_L = golden_scores(path, golden, output)
             difference_L = np.abs(scores[output] - expected_L) / np.maximum(1.0, np.abs(expected_L))
             # NaN compares false, so this refuses it as well.
             agrees_L = difference_L <= self.manifest.golden_tolerance
@@ -184,6 +226,9 @@ def write_bundle(
     data: Mapping[str, Any],
     version: str,
     golden_tolerance: float = GOLDEN_TOLERANCE,
+    precision: Precision = "fp32",
+    precision_check: PrecisionCheck | None = None,
+    compiled: Mapping[CompiledEngine, Path] | None = None,
     report: str | None = None,
 ) -> Bundle:
     """Write a bundle, read it back, and let it appear only if it reproduces the golden scores.
@@ -201,6 +246,9 @@ def write_bundle(
         data: Where the training rows came from; anything JSON can say.
         version: Name of the version, e.g. `ranker.registry.new_version()`.
         golden_tolerance: Largest allowed difference from `golden_outputs`; relative where they exceed 1.
+        precision: Of the large products in `graph`.
+        precision_check: What bf16 costs.
+        compiled: Files of the network as other engines compiled it on this machine; they are copied.
         report: A page of HTML that stays with the bundle.
 
     Returns:
@@ -214,7 +262,7 @@ def write_bundle(
         raise BundleError(
             "`graph` must be in eval mode, or dropout changes its scores; call `.eval()` before scripting"
         )
-    golden = _golden_table(schema, golden_rows, golden_outputs)
+    golden = golden_table(schema, golden_rows, golden_outputs)
     try:
         with atomic_folder(target) as folder:
             encoder.save(folder / "encoder")
@@ -224,7 +272,9 @@ def write_bundle(
             (folder / "metrics.json").write_text(
                 json.dumps(_plain_json("metrics", metrics), indent=2), encoding="utf-8"
             )
-            _save_graph(graph, folder / "model.pt")
+            save_graph(graph, folder / "model.pt")
+            for engine, file in (compiled or {}).items():
+                shutil.copyfile(file, folder / EXPORTERS[engine].file)
             if report is not None:
                 (folder / "report.html").write_text(report, encoding="utf-8")
             Manifest(
@@ -237,6 +287,9 @@ def write_bundle(
                 code_version=_code_version(),
                 torch_version=str(torch.__version__),
                 golden_tolerance=golden_tolerance,
+                precision=precision,
+                precision_check=precision_check,
+                compiled=dict.fromkeys(compiled or {}, Machine.here()),
             ).save(folder)
             bundle = Bundle.load(folder)
             bundle.verify_golden()
@@ -269,31 +322,6 @@ def _plain_json(argument: str, content: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _golden_table(schema: Schema, rows: pa.Table, outputs: Mapping[str, NDArray[Any]]) -> pa.Table:
-    if rows.num_rows == 0:
-        raise BundleError("`golden_rows` must hold at least one row, got none; pass rows of the test set")
-    if missing := [column for column in schema.feature_columns if column not in rows.column_names]:
-        raise BundleError(f"`golden_rows` must hold every feature column, {missing} absent; got {rows.column_names}")
-    if set(outputs) != set(schema.output_names):
-        raise BundleError(f"`golden_outputs` must hold exactly {list(schema.output_names)}, got {sorted(outputs)}")
-    table = rows.select(list(schema.feature_columns))
-    for output in schema.output_names:
-        score_L = np.asarray(outputs[output], dtype=np.float64)
-        if score_L.shape != (rows.num_rows,) or not np.isfinite(score_L).all():
-            raise BundleError(
-                f"`golden_outputs` of '{output}' must be {rows.num_rows} finite numbers, one per row, "
-                f"got shape {score_L.shape} with {np.count_nonzero(~np.isfinite(score_L))} not finite"
-            )
-        table = table.append_column(_SCORE_PREFIX + output, pa.array(score_L))
-    return table
-
-
-def _golden_scores(path: Path, golden: pa.Table, output: str) -> Floats:
-    if (name := _SCORE_PREFIX + output) not in golden.column_names:
-        raise BundleError(f"'{path}' lacks the column '{name}'; {FIX}")
-    return np.asarray(golden.column(name).to_numpy(), dtype=np.float64)
-
-
 def _request_index(request: SideTensors, item: SideTensors) -> Tensor:
     num_requests, num_candidates = request.numeric_BN.shape[0], item.numeric_BN.shape[0]
     if num_requests == num_candidates:
@@ -311,26 +339,3 @@ def _code_version() -> str:
         return metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "not installed"  # run from a checkout that was never installed
-
-
-@contextmanager
-def _torchscript() -> Iterator[None]:
-    """TorchScript is deprecated in favour of torch.export, which cannot yet say all that the graph says."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning)
-        yield
-
-
-def _save_graph(graph: torch.jit.ScriptModule, path: Path) -> None:
-    with _torchscript():
-        content = graph.save_to_buffer()
-    path.write_bytes(content)  # torch's own writing ends the process where the disk is full
-
-
-def _load_graph(path: Path) -> torch.jit.ScriptModule:
-    try:
-        with _torchscript():
-            graph: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu")
-    except RuntimeError as error:
-        raise BundleError(f"'{path}' is no TorchScript model: {error}; {FIX}") from error
-    return graph

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from ranker.errors import BundleError
+from ranker.exporters import CompiledEngine, Machine
 from ranker.schema import FrozenConfig
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32", "bf16"]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 MANIFEST = "manifest.json"
@@ -20,6 +22,17 @@ FIX = "publish the bundle again, or roll back to another version"
 
 _REQUIRED = {"model.pt", "schema.json", "calibration.json", "fusion.json", "metrics.json", "golden.parquet"}
 _NO_SEAL = "0" * 64
+
+
+class PrecisionCheck(FrozenConfig):
+    """What lower precision costs, on real rows against training's own scores."""
+
+    rows: int = Field(ge=1, description="Rows that were scored both ways.")
+    score_error: float = Field(ge=0, allow_inf_nan=False, description="Largest difference of a calibrated output.")
+    top_k_overlap: float = Field(ge=0, le=1, description="Share of the best 20 of 500 rows that stay; worst task.")
+    auc_loss: float | None = Field(
+        allow_inf_nan=False, description="AUC lost; worst task. Null: no task has both labels among the rows."
+    )
 
 
 class Manifest(FrozenConfig):
@@ -35,6 +48,11 @@ class Manifest(FrozenConfig):
     code_version: str
     torch_version: str
     golden_tolerance: float = Field(gt=0, allow_inf_nan=False, description="Largest difference from golden scores.")
+    precision: Precision = Field("fp32", description="Of the large products in model.pt.")
+    precision_check: PrecisionCheck | None = Field(None, description="What bf16 costs; null: it was not tried.")
+    compiled: dict[CompiledEngine, Machine] = Field(
+        {}, description="Engines beside TorchScript that the bundle has, and the machine each was compiled for."
+    )
     seal: Sha256 = Field(_NO_SEAL, description="sha256 of this file with the seal itself written as zeros.")
 
     @classmethod

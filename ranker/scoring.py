@@ -31,6 +31,7 @@ class ScoringGraph(nn.Module):
         self, schema: Schema, tables: Mapping[str, Tensor], architecture: nn.Module, num_sets: int = 1
     ) -> None:
         super().__init__()
+        self.schema, self.tables, self.num_sets = schema, dict(tables), num_sets
         self.request = SideLookup(schema, "request", tables, num_sets)
         self.item = SideLookup(schema, "item", tables, num_sets)
         self.architecture = architecture

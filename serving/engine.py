@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,19 @@ from ranker.bundle import Bundle
 from ranker.encoding import SideTensors
 from ranker.errors import BundleError, RankerError
 from ranker.fusion import FusionPolicy
+from ranker.serving_graph import bucket_sizes
 from serving.feature_plan import Columns, FeaturePlan
 from serving.items import ItemSide
+
+logger = logging.getLogger(__name__)
 
 # Shapes: L = candidates of one request
 
 Outputs = Mapping[str, npt.NDArray[np.float64]]
 
-WARM_SIZES = (1, 10, 100, 500, 1000)
+EngineName = Literal["auto", "torchscript", "aotinductor"]
+
+_MAX_CANDIDATES = 10_000
 _WARM_ROUNDS = 3  # TorchScript profiles its first calls and specialises on them
 _NUM_CHECKED_ROWS = 64
 
@@ -39,11 +44,20 @@ class Scored(NamedTuple):
 class Engine:
     """One verified bundle. Immutable: in-flight requests finish on the engine that they began with.
 
+    Args:
+        bundle: As read from the registry.
+        name: What computes. aotinductor: the bundle's compiled network, or TorchScript, with a warning that says why,
+            where the bundle has none for this machine; auto: the same without the warning.
+        max_candidates: Largest request; every bucket of sizes up to it is warmed.
+
+    Attributes:
+        name: What computes: torchscript or aotinductor.
+
     Raises:
         BundleError: The bundle does not reproduce its golden rows, whole or one request at a time.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, name: EngineName = "auto", max_candidates: int = _MAX_CANDIDATES) -> None:
         self.version = bundle.manifest.version
         self.schema = bundle.schema
         self.plan = FeaturePlan.of(bundle.schema)
@@ -51,10 +65,11 @@ class Engine:
         self.output_names: Sequence[str] = bundle.schema.output_names
         self.manifest = bundle.manifest
         self.item_side = ItemSide(bundle.encoder, self.plan)
-        self._bundle = bundle
         golden = bundle.golden()
         bundle.verify_golden()
-        self._warm(golden)
+        self.name: EngineName
+        self._bundle, self.name = _compiled(bundle, name)
+        self._warm(golden, max_candidates)
         self._verify_requests(golden)
 
     def score(self, request: Columns, items: Columns) -> Scored:
@@ -87,12 +102,18 @@ class Engine:
         index_L = torch.zeros(len(items.numeric_BN), dtype=torch.int64)
         return self._bundle.score(request, items, index_L)
 
-    def _warm(self, golden: pa.Table) -> None:
-        """Pay for what the first calls cost before any request does."""
-        request, items = self._request(golden, 0), _columns(golden, self.schema.columns("item"))
-        for size, _ in itertools.product(WARM_SIZES, range(_WARM_ROUNDS)):
-            repeated = {name: list(itertools.islice(itertools.cycle(values), size)) for name, values in items.items()}
-            self.score(request, repeated or {"": [None] * size})
+    def _warm(self, golden: pa.Table, max_candidates: int) -> None:
+        """Pay for what the first calls of every bucket cost before any request does."""
+        start = perf_counter()
+        request, items = self._bundle.encoder.encode_columns(golden)
+        first = request.take(np.zeros(1, np.int64)).tensors()
+        sizes = bucket_sizes(max_candidates)
+        for size in [sizes[0]] * _WARM_ROUNDS + sizes:
+            self.score_encoded(first, items.take(np.arange(size) % golden.num_rows).tensors())
+        logger.info(
+            "model is warm",
+            extra={"version": self.version, "engine": self.name, "seconds": round(perf_counter() - start, 3)},
+        )
 
     def _verify_requests(self, golden: pa.Table) -> None:
         """Golden rows once more, the way a request takes: plain values, one user, one candidate."""
@@ -114,6 +135,17 @@ class Engine:
     def _request(self, golden: pa.Table, row: int) -> Columns:
         names = (*self.schema.columns("user"), *self.schema.columns("context"))
         return _columns(golden.slice(row, 1), names) or {"": [None]}
+
+
+def _compiled(bundle: Bundle, name: EngineName) -> tuple[Bundle, EngineName]:
+    """The bundle with what is to compute, and its name."""
+    if name == "torchscript":
+        return bundle, name
+    if problem := bundle.misfit("aotinductor"):
+        level = logging.INFO if name == "auto" else logging.WARNING
+        logger.log(level, "scoring by TorchScript", extra={"version": bundle.manifest.version, "reason": problem})
+        return bundle, "torchscript"
+    return bundle.compiled("aotinductor"), "aotinductor"
 
 
 def _columns(rows: pa.Table, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ranker.calibration import CalibrationConfig
+from ranker.exporters import CompiledEngine
 from ranker.fusion import FusionPolicy
 from ranker.losses import CleanRowsObjective, Objective
 from ranker.models import MMoE, ModelConfig
@@ -132,6 +133,22 @@ class ExportConfig(FrozenConfig):
         256, ge=1, description="Rows kept in the bundle with their scores, as a proof of agreement."
     )
     tolerance: float = Field(1e-5, gt=0, description="Largest difference of an output between training and bundle.")
+    precision: Precision = Field(
+        "auto",
+        description="Of the large matrix products when serving: fp32; bf16, with tables, gates, softmax and logits in "
+        "fp32; auto: bf16 where this machine multiplies it natively and it stays within the limits below, else fp32.",
+    )
+    check_rows: int = Field(10_000, ge=1, description="Test rows on which bf16 is held against fp32.")
+    max_score_error: float = Field(0.01, gt=0, description="Largest difference of an output that bf16 may bring.")
+    min_top_k_overlap: float = Field(
+        0.95, ge=0, le=1, description="Share of the best 20 of 500 test rows that bf16 must leave among them."
+    )
+    max_auc_loss: float = Field(0.0005, ge=0, description="AUC that bf16 may lose on any task.")
+    engines: tuple[CompiledEngine, ...] = Field(
+        (),
+        description="Engines for which the bundle is compiled too, for machines like this one: aotinductor. Needs a "
+        "C++ compiler; where there is none the bundle does without.",
+    )
 
 
 class ExperimentConfig(FrozenConfig):

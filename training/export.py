@@ -1,8 +1,11 @@
-"""From a trained network to a verified bundle: the only place that scripts a model."""
+"""From a trained network to a verified bundle: what it scores by, in which precision, and for which engines."""
 
 from __future__ import annotations
 
-import warnings
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,48 @@ import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
 from ranker.bundle import Bundle, write_bundle
 from ranker.calibration import Calibration
-from ranker.encoding import Encoder
+from ranker.encoding import Encoded, Encoder
 from ranker.errors import BundleError
-from training.config import ExperimentConfig
+from ranker.exporters import EXPORTERS, CompiledEngine
+from ranker.manifest import Precision, PrecisionCheck
+from ranker.scoring import ScoringGraph
+from ranker.serving_graph import ServingGraph
+from ranker.torchscript import script
+from training.config import ExperimentConfig, ExportConfig
 from training.data import Impressions
+from training.labels import task_labels
+from training.log_columns import label_columns
 from training.network import Network
+from training.precision import resolve
+from training.precision_check import check_precision, largest_error, misses
 from training.predictions import outputs_of
+
+# Shapes: N = test rows
+
+RawOutputs = Mapping[str, NDArray[np.float32]]
+
+_OTHER_PROCESSORS = 2  # times the error seen here is the most that another processor's rounding may bring
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form in which a network serves.
+
+    Attributes:
+        graph: What will be scripted.
+        precision: Of its large products.
+        check: What bf16 costs; None: it was not tried.
+        tolerance: Largest difference from training's scores that a server may find.
+    """
+
+    graph: ServingGraph
+    precision: Precision
+    check: PrecisionCheck | None
+    tolerance: float
 
 
 def export_bundle(
@@ -34,7 +70,7 @@ def export_bundle(
     version: str,
     report: str | None = None,
 ) -> Bundle | None:
-    """Script the network, hold it against the eager one on real rows, and write the bundle.
+    """Bring the network into the form that serves, hold it against the trained one on real rows, write the bundle.
 
     Every process has to call this, for its share of the tables; only the first one writes.
 
@@ -44,7 +80,7 @@ def export_bundle(
         network: Trained.
         encoder: The one it was trained with.
         calibration: Fitted maps from raw outputs to probabilities.
-        impressions: Test rows become the golden ones.
+        impressions: Test rows are scored both ways; the first of them become the golden ones.
         metrics: What evaluation found.
         data: Where the training rows came from.
         version: Name of the version.
@@ -54,50 +90,89 @@ def export_bundle(
         The bundle as read back; None on all processes but the first.
 
     Raises:
-        BundleError: Scripted and eager outputs differ by more than `export.tolerance`; nothing is written.
+        BundleError: Outputs differ from training's by more than `export.tolerance`, or `export.precision` is bf16 and
+            costs more than the limits allow; nothing is written.
     """
-    rows = golden_rows(impressions, config.export.golden_rows)
-    eager = dict(outputs_of(network, encoder, rows))
-    graph = script(network)
+    export = config.export
+    rows = first_test_rows(impressions, max(export.golden_rows, export.check_rows))
+    trained = dict(outputs_of(network, encoder, rows))
+    graph = network.scoring_graph()
     if dist.get_rank() != 0:
         return None
-    encoded = encoder.encode(rows)
-    with torch.inference_mode():
-        scripted = graph(*encoded.request, *encoded.item, torch.arange(rows.num_rows))
-    for task, expected in eager.items():
-        difference = float(np.abs(scripted[task].numpy() - expected).max())
-        if not difference <= config.export.tolerance:
-            raise BundleError(
-                f"TorchScript and eager outputs of task '{task}' differ by {difference:.3g} on "
-                f"{rows.num_rows} test rows, "
-                f"more than export.tolerance {config.export.tolerance:g}; nothing was written"
-            )
-    return write_bundle(
-        path,
-        graph=graph,
-        schema=config.data_schema,
-        encoder=encoder,
-        calibration=calibration,
-        fusion=config.policy,
-        metrics=metrics,
-        golden_rows=rows,
-        golden_outputs=calibration.apply(eager),
-        data=data,
-        version=version,
-        golden_tolerance=config.export.tolerance,
-        report=report,
-    )
+    form = choose_form(graph, config, calibration, encoder.encode(rows), trained, rows)
+    golden = {task: values[: export.golden_rows] for task, values in trained.items()}
+    with ExitStack() as stack:
+        return write_bundle(
+            path,
+            graph=script(form.graph),
+            schema=config.data_schema,
+            encoder=encoder,
+            calibration=calibration,
+            fusion=config.policy,
+            metrics=metrics,
+            golden_rows=rows.slice(0, export.golden_rows),
+            golden_outputs=calibration.apply(golden),
+            data=data,
+            version=version,
+            golden_tolerance=form.tolerance,
+            precision=form.precision,
+            precision_check=form.check,
+            compiled=compile_network(form.graph, export, Path(stack.enter_context(tempfile.TemporaryDirectory()))),
+            report=report,
+        )
 
 
-def script(network: Network) -> torch.jit.ScriptModule:
-    """The network as TorchScript, in eval mode."""
-    with warnings.catch_warnings():
-        # torch has deprecated TorchScript as a whole; bundles use it until torch.export runs as lean in a server.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.jit.*")
-        return torch.jit.script(network.scoring_graph())
+def choose_form(
+    graph: ScoringGraph,
+    config: ExperimentConfig,
+    calibration: Calibration,
+    encoded: Encoded,
+    trained: RawOutputs,
+    rows: pa.Table,
+) -> Form:
+    """The graph in bfloat16 if that is asked for or pays and costs little enough, else in float32.
+
+    Args:
+        graph: The trained network.
+        config: The experiment.
+        calibration: Fitted.
+        encoded: The rows, encoded.
+        trained: Raw outputs of the rows by the network as it was trained.
+        rows: The rows.
+
+    Raises:
+        BundleError: See `export_bundle`.
+    """
+    export = config.export
+    exact = ServingGraph(graph, "fp32")
+    _refuse_difference(trained, _outputs(exact, encoded), export.tolerance)
+    if resolve(export.precision, torch.device("cpu")) != "bf16":
+        return Form(exact, "fp32", None, export.tolerance)
+    lowered = ServingGraph(graph, "bf16")
+    labels = task_labels(config.data_schema, label_columns(config.data_schema, rows))
+    check = check_precision(trained, _outputs(lowered, encoded), calibration, labels)
+    if not (missed := misses(check, export)):
+        return Form(lowered, "bf16", check, max(export.tolerance, _OTHER_PROCESSORS * check.score_error))
+    if export.precision == "bf16":
+        raise BundleError(
+            f"bf16 costs too much on {check.rows} test rows: {missed}; set export.precision: auto or fp32"
+        )
+    return Form(exact, "fp32", check, export.tolerance)
 
 
-def golden_rows(impressions: Impressions, num_rows: int) -> pa.Table:
+def compile_network(graph: ServingGraph, export: ExportConfig, folder: Path) -> dict[CompiledEngine, Path]:
+    """The network for every engine that is asked for and can be had on this machine: files in `folder`."""
+    compiled: dict[CompiledEngine, Path] = {}
+    for engine in export.engines:
+        exporter = EXPORTERS[engine]
+        if exporter.unavailable() is None:
+            compiled[engine] = folder / exporter.file
+            item_KV, request_1P = graph.example()
+            exporter.export(graph.network, item_KV, request_1P, compiled[engine])
+    return compiled
+
+
+def first_test_rows(impressions: Impressions, num_rows: int) -> pa.Table:
     """The first test rows."""
     batches: list[pa.RecordBatch] = []
     for batch in impressions.rows("test", num_rows):
@@ -105,3 +180,20 @@ def golden_rows(impressions: Impressions, num_rows: int) -> pa.Table:
         if sum(part.num_rows for part in batches) >= num_rows:
             break
     return pa.Table.from_batches(batches).slice(0, num_rows).unify_dictionaries().combine_chunks()
+
+
+def _outputs(graph: ServingGraph, encoded: Encoded) -> RawOutputs:
+    """Raw outputs of rows of which each is a request of its own."""
+    index_N = torch.arange(len(encoded.item.numeric_BN))
+    with torch.inference_mode():
+        return {task: output_N.numpy() for task, output_N in graph(*encoded.request, *encoded.item, index_N).items()}
+
+
+def _refuse_difference(trained: RawOutputs, served: RawOutputs, tolerance: float) -> None:
+    for task, expected_N in trained.items():
+        difference = largest_error(expected_N, served[task])
+        if not difference <= tolerance:
+            raise BundleError(
+                f"served and trained outputs of task '{task}' differ by {difference:.3g} on {len(expected_N)} test "
+                f"rows, more than export.tolerance {tolerance:g}; nothing was written"
+            )

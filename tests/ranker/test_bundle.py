@@ -416,7 +416,7 @@ def test_an_existing_path_is_never_overwritten(parts: Any, tmp_path: Path) -> No
     [
         "ranker.encoding.Encoder.save",
         "ranker.bundle.pq.write_table",
-        "ranker.bundle._save_graph",
+        "ranker.bundle.save_graph",
         "ranker.bundle.file_digest",
         "ranker.manifest.Manifest.save",
         "ranker.bundle.Bundle.load",

@@ -20,7 +20,7 @@ from ranker.encoding import Encoder
 from ranker.errors import BundleError
 from training.config import ExperimentConfig
 from training.data import Impressions
-from training.export import export_bundle, golden_rows, script
+from training.export import export_bundle, first_test_rows
 from training.network import Network
 from training.predictions import outputs_of, predict
 from training.run import RunResult
@@ -120,9 +120,9 @@ def test_bundle_of_a_run(trained: RunResult, config: ExperimentConfig, run_folde
 
 
 def test_golden_rows_are_the_first_of_the_test_split(config: ExperimentConfig, log_file: Path) -> None:
-    rows = golden_rows(Impressions(log_file, config), 23)
+    rows = first_test_rows(Impressions(log_file, config), 23)
     assert rows["time"].to_pylist() == [60 * place for place in range(595, 618)]
-    assert golden_rows(Impressions(log_file, config), 10_000).num_rows == 105
+    assert first_test_rows(Impressions(log_file, config), 10_000).num_rows == 105
 
 
 @pytest.mark.usefixtures("group")
@@ -133,10 +133,9 @@ def test_disagreement_writes_nothing(
     other = Network(config, encoder, torch.device("cpu"))
     with torch.no_grad():
         next(other.architecture.parameters()).add_(0.1)
-    graph = script(other)
-    monkeypatch.setattr("training.export.script", lambda _: graph)
+    monkeypatch.setattr(network, "scoring_graph", other.scoring_graph)
     with pytest.raises(
-        BundleError, match=r"differ by .* on 17 test rows.*export\.tolerance 1e-06; nothing was written"
+        BundleError, match=r"differ by .* on 105 test rows.*export\.tolerance 1e-06; nothing was written"
     ):
         export_bundle(
             tmp_path / "bundle",
@@ -150,11 +149,3 @@ def test_disagreement_writes_nothing(
             version="20260101T000000Z-abcdef",
         )
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("group")
-def test_scripted_graph_is_in_eval_mode(config: ExperimentConfig, encoder: Encoder) -> None:
-    network = Network(config, encoder, torch.device("cpu"))
-    network.architecture.train()
-    assert not script(network).training
-    assert network.architecture.training

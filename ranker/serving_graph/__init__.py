@@ -1,0 +1,31 @@
+"""The graph that serves: a trained network rewritten for one request against many items.
+
+An architecture is written for training, layer by layer over rows. Here it is traced (`trace`), and passes rewrite what
+was traced, so that no architecture needs a second definition for serving:
+
+- `views`: a matrix product that reads some columns of the representation, masked or added up, becomes one that reads
+  the representation itself;
+- `wide`: products that read the same input become one;
+- `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
+- `mixing`: softmax over few experts is computed along the rows;
+- `bfloat16`: products that training, too, may compute in bfloat16 are computed in it.
+
+Example:
+    >>> import torch
+    >>> layers = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())
+    >>> class TwoTasks(torch.nn.Module):
+    ...     def forward(self, x_BD):
+    ...         h_B2 = layers(x_BD)
+    ...         return {"ctr": h_B2[:, 0], "cvr": h_B2[:, 1]}
+    >>> served = serve(TwoTasks(), request_columns=[0], item_columns=[1, 2])
+    >>> x_LD, request_X1 = torch.randn(5, 3), torch.tensor([[0.7]])
+    >>> x_LD[:, 0] = 0.7
+    >>> found = served.network(x_LD[:, 1:], served.request_products(request_X1))
+    >>> torch.allclose(found[1], TwoTasks()(x_LD)["cvr"])
+    True
+"""
+
+from ranker.serving_graph.graph import ServingGraph, bucket_sizes
+from ranker.serving_graph.served import Served, serve
+
+__all__ = ["Served", "ServingGraph", "bucket_sizes", "serve"]

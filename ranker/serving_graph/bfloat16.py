@@ -1,0 +1,59 @@
+"""Matrix products in bfloat16, around what stays float32."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from torch import fx
+
+from ranker.serving_graph.constants import add_constant, constant, prune
+from ranker.serving_graph.split import split_linear
+from ranker.serving_graph.trace import ATEN, FULL_PRECISION
+
+_PRODUCTS = {ATEN.linear.default, ATEN.baddbmm.default, split_linear}
+
+# What gives bfloat16 for bfloat16 and loses nothing by it that the product before has not lost.
+_KEEPS = {
+    *(ATEN.relu.default, ATEN.leaky_relu.default, ATEN.gelu.default, ATEN.silu.default, ATEN.tanh.default),
+    *(ATEN.unflatten.int, ATEN.flatten.using_ints, ATEN.transpose.int, ATEN.select.int, ATEN.slice.Tensor),
+    *(ATEN.unsqueeze.default, ATEN.unbind.int, ATEN.chunk.default, ATEN.split.Tensor, ATEN.stack.default),
+    *(ATEN.cat.default, ATEN.view.default, ATEN.reshape.default, ATEN.contiguous.default, operator.getitem),
+}
+
+
+def lower(network: fx.GraphModule) -> None:
+    """Let large products read and give bfloat16; all else reads float32.
+
+    Large products are those that training lets autocast lower: not the logits of gates and tasks. What mixes, norms or
+    weighs reads float32, as do the outputs.
+    """
+    low: set[fx.Node] = set()
+    casts: dict[tuple[fx.Node, torch.dtype], fx.Node] = {}
+
+    def cast(read: fx.Node, user: fx.Node, dtype: torch.dtype) -> fx.Node:
+        if (read, dtype) not in casts:
+            tensor = constant(network, read)
+            with network.graph.inserting_before(user):
+                if tensor is not None:
+                    casts[read, dtype] = add_constant(network, tensor.to(dtype))
+                else:
+                    casts[read, dtype] = network.graph.call_function(ATEN.to.dtype, (read, dtype))
+        return casts[read, dtype]
+
+    for node in list(network.graph.nodes):
+        if node.op not in ("call_function", "output"):
+            continue
+        reads = node.all_input_nodes
+        if node.target in _PRODUCTS and not node.meta.get(FULL_PRECISION):
+            for read in reads:
+                if read not in low:
+                    node.replace_input_with(read, cast(read, node, torch.bfloat16))
+            low.add(node)
+        elif node.target in _KEEPS and all(read in low for read in reads):
+            low.add(node)
+        else:
+            for read in reads:
+                if read in low:
+                    node.replace_input_with(read, cast(read, node, torch.float32))
+    prune(network)

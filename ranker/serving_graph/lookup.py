@@ -1,0 +1,141 @@
+"""One side's share of the representation, as few lookups as there are widths of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ranker.encoding import ModelSide
+from ranker.representation import columns_by_feature
+from ranker.schema import (
+    CategoricalListFeature,
+    Schema,
+    embedded,
+    table_name,
+)
+from ranker.serving_graph.tables import Place, StackedTables
+
+# Shapes: B = rows of one side, S = embedding sets, V = one side's columns in one set, E = embedded features,
+# G = features of one width with one value per row, W = rows of all tables of that width, N = plain numbers
+
+
+class SideLookup(nn.Module):
+    """The representation of one side: embeddings width by width, then lists, then plain numbers, then padding.
+
+    Args:
+        schema: The features.
+        side: The side.
+        tables: The embedding tables.
+        num_sets: Embedding sets S; the representation holds the side's columns once per set.
+        block: Each set's columns are padded with zeros to a multiple of this.
+
+    Attributes:
+        columns: Which column of the representation each of this side's is, over all sets; -1: padding.
+    """
+
+    def __init__(self, schema: Schema, side: ModelSide, tables: StackedTables, num_sets: int, block: int = 1) -> None:
+        super().__init__()
+        features = [feature for feature in schema.side_features(side) if embedded(feature)]
+        self.num_features, self.num_sets = len(features), num_sets
+        places = [tables.places[table_name(feature)] for feature in features]
+        lists = [number for number, feature in enumerate(features) if isinstance(feature, CategoricalListFeature)]
+        self.has_lists = bool(lists)
+        stacks, self.bags, order = nn.ModuleList(), nn.ModuleList(), []
+        for width in sorted(tables.weights):
+            group = [n for n, place in enumerate(places) if place.width == width and n not in lists]
+            if group:
+                stacks.append(Lookup(tables.weights[width], group, places, num_sets))
+                order += group
+        for number in lists:
+            feature, place = features[number], places[number]
+            assert isinstance(feature, CategoricalListFeature)
+            self.bags.append(Bag(tables.weights[place.width], number, place, feature.pooling))
+        self.stacks = stacks
+        columns = columns_by_feature(schema)
+        names = [features[number].name for number in (*order, *lists)]
+        names += [feature.name for feature in schema.side_features(side) if not embedded(feature)]
+        own = [column for name in names for column in columns[name]]
+        width = sum(map(len, columns.values()))
+        self.num_padding = max(block, -len(own) // block * -block) - len(own) if block > 1 else 0
+        self.columns = [
+            column + number * width if column >= 0 else column
+            for number in range(num_sets)
+            for column in (*own, *[-1] * self.num_padding)
+        ]
+
+    def forward(self, ids: Tensor, lengths: Tensor, numeric_BN: Tensor, num_rows: int) -> Tensor:
+        """The side's columns, [num_rows, S * V].
+
+        Args:
+            ids: Table rows of B rows, flat and feature-major; see `SideTensors`.
+            lengths: Bag lengths, [E * B].
+            numeric_BN: Plain numbers.
+            num_rows: Rows to give: B, or more; the rows behind B hold anything finite.
+        """
+        num_filled = numeric_BN.size(0)
+        num_extra = num_rows - num_filled
+        parts: list[Tensor] = []
+        if self.has_lists:
+            lengths_EB = lengths.view(self.num_features, num_filled)
+            counts: list[int] = lengths_EB.sum(dim=1).tolist()
+            by_feature = list(torch.split(ids, counts))
+            for stack in self.stacks:
+                parts += [stack(F.pad(torch.stack(stack.pick(by_feature)), [0, num_extra]))]  # type: ignore[operator]
+            for bag in self.bags:
+                pooled_BD = bag(by_feature, lengths_EB)
+                parts.append(F.pad(pooled_BD, [0, 0, 0, num_extra]).unflatten(1, [self.num_sets, -1]))
+        elif self.num_features > 0:
+            ids_EB = F.pad(ids.view(self.num_features, num_filled), [0, num_extra])
+            for stack in self.stacks:
+                parts += [stack(stack.take(ids_EB))]  # type: ignore[operator]
+        numbers_BN = F.pad(numeric_BN, [0, self.num_padding, 0, num_extra])
+        parts.append(numbers_BN.unsqueeze(1).expand(-1, self.num_sets, -1))
+        return torch.cat(parts, dim=2).flatten(1)
+
+
+class Lookup(nn.Module):
+    """Lookups of all features of one width that have one value per row, as one."""
+
+    def __init__(self, weight_W: Tensor, group: Sequence[int], places: Sequence[Place], num_sets: int) -> None:
+        super().__init__()
+        self.weight = weight_W
+        self.group = list(group)
+        self.num_sets = num_sets
+        self.places_G: Tensor = nn.Buffer(torch.tensor(group))
+        self.starts_G1: Tensor = nn.Buffer(torch.tensor([[places[number].start] for number in group]))
+
+    def take(self, ids_EB: Tensor) -> Tensor:
+        """The ids of those features that this looks up, [G, B]."""
+        taken_GB: Tensor = ids_EB if len(self.group) == ids_EB.size(0) else ids_EB[self.places_G]
+        return taken_GB
+
+    def pick(self, by_feature: list[Tensor]) -> list[Tensor]:
+        """Those of all features that this looks up."""
+        return [by_feature[number] for number in self.group]
+
+    def forward(self, ids_GB: Tensor) -> Tensor:
+        """Embeddings side by side, [B, S, columns]."""
+        values_BGV: Tensor = F.embedding((ids_GB + self.starts_G1).t(), self.weight)
+        if self.num_sets == 1:
+            return values_BGV.flatten(1).unsqueeze(1)
+        values_BGSV: Tensor = values_BGV.unflatten(2, [self.num_sets, -1])
+        return values_BGSV.transpose(1, 2).flatten(2)
+
+
+class Bag(nn.Module):
+    """A list feature's lookup: the sum or mean of a row's embeddings; zeros for an empty list."""
+
+    def __init__(self, weight_W: Tensor, number: int, place: Place, pooling: str) -> None:
+        super().__init__()
+        self.weight = weight_W
+        self.number, self.start, self.mode = number, place.start, pooling
+
+    def forward(self, by_feature: list[Tensor], lengths_EB: Tensor) -> Tensor:
+        """Pooled embedding of each row, [B, columns]."""
+        lengths_B = lengths_EB[self.number]
+        offsets_B = torch.cumsum(lengths_B, 0) - lengths_B
+        pooled: Tensor = F.embedding_bag(by_feature[self.number] + self.start, self.weight, offsets_B, mode=self.mode)
+        return pooled

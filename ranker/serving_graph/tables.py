@@ -1,0 +1,47 @@
+"""Embedding tables as a server keeps them: all of one width in one tensor, so that one lookup serves many features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# Shapes: W = rows of all tables of one width
+
+
+class Place(NamedTuple):
+    """Where a table lies.
+
+    Attributes:
+        width: Its columns, over all embedding sets.
+        start: Its first row among the tables of that width.
+    """
+
+    width: int
+    start: int
+
+
+class StackedTables:
+    """Tables on top of each other, by width.
+
+    Args:
+        tables: Weights of every table, [rows, columns].
+
+    Attributes:
+        weights: All tables of a width, [W, width], by width.
+        places: Where each table lies, by name.
+    """
+
+    def __init__(self, tables: Mapping[str, Tensor]) -> None:
+        by_width: dict[int, list[Tensor]] = {}
+        self.places: dict[str, Place] = {}
+        for name, weight in tables.items():
+            stack = by_width.setdefault(weight.shape[1], [])
+            self.places[name] = Place(weight.shape[1], sum(map(len, stack)))
+            stack.append(weight.detach())
+        self.weights = {
+            width: nn.Parameter(stack[0] if len(stack) == 1 else torch.cat(stack), requires_grad=False)
+            for width, stack in by_width.items()
+        }
