@@ -102,7 +102,7 @@ def _lifespan(
             stack.push_async_callback(policy_store.close)
             features = _features(settings, store, metrics)
             fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
-            items = _items(settings, store)
+            items = _items(settings, store, metrics)
             stack.push_async_callback(items.close)
             models = Models(Registry(settings.registry), features, items, metrics, engine)
             policies = PolicyCache(policy_store)
@@ -134,10 +134,10 @@ def _features(settings: Settings, store: FeatureStore, metrics: Metrics) -> Feat
     return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, known_users, max_age_seconds)
 
 
-def _items(settings: Settings, store: FeatureStore) -> ItemTables:
+def _items(settings: Settings, store: FeatureStore, metrics: Metrics) -> ItemTables:
     root = settings.item_table.path or settings.registry.parent / "item_tables"
     source = ItemSource(settings.store, settings.item_max_age_seconds)
-    return ItemTables(settings.item_table, root, source, store, settings.limits.store_timeout_seconds)
+    return ItemTables(settings.item_table, root, source, store, metrics, settings.limits.store_timeout_seconds)
 
 
 @asynccontextmanager

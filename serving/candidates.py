@@ -19,17 +19,13 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
     Raises:
         InvalidRequest: A candidate is there twice, or a value does not fit the live model; names every fault.
     """
-    item_ids: list[str | int] = []
     overrides: dict[int, Mapping[str, Any]] = {}
     faults = list(check(request.context, plan.context, "context"))
+    item_ids = [one.item_id if isinstance(one, Candidate) else one for one in request.candidates]
     for place, candidate in enumerate(request.candidates):
-        if isinstance(candidate, Candidate):
-            item_ids.append(candidate.item_id)
-            if candidate.features:
-                overrides[place] = candidate.features
-                faults += check(candidate.features, plan.item, f"candidates[{place}].features")
-        else:
-            item_ids.append(candidate)
+        if isinstance(candidate, Candidate) and candidate.features:
+            overrides[place] = candidate.features
+            faults += check(candidate.features, plan.item, f"candidates[{place}].features")
     if repeated := _first_repeated(item_ids):
         faults.append(repeated)
     if faults:

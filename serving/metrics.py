@@ -75,6 +75,9 @@ class Metrics:
             "missing_features", "Candidates of the sample that a feature had no value for.", "feature"
         )
         self.store_open = self._gauge("store_breaker_open", "Workers that leave the failing feature store alone.")
+        self.item_changes = self._counter("item_changes", "Changed items taken over from the store.")
+        self.item_tables = self._counter("item_tables_built", "Item tables built; other workers map them.")
+        self.item_table_failures = self._counter("item_table_failures", "Item tables that could not be built.")
         self.reload_failures = self._counter("reload_failures", "Bundles that were refused.")
         self.events = self._counter("logged_events", "Rows written to the request log.", "kind")
         self.log_failures = self._counter("log_failures", "Writes of the request log that failed.")

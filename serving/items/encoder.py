@@ -109,8 +109,8 @@ class ItemEncoder:
         lacking_LC = np.array([[value is None for value in values] for values in columns.values()]).T
         columns |= {name: list(ids) for name in self._plan.item_id}
         side = self._encoder.side_columns(columns, "item")
-        expires_at = np.array([[_expires_at(row, max_age_seconds)] for row in rows])
-        return self.layout.items(side, np.packbits(lacking_LC, axis=1), expires_at)
+        expires_at = np.array([_expires_at(row, max_age_seconds) for row in rows])
+        return self.layout.items(side, np.packbits(lacking_LC, axis=1), expires_at[:, None])
 
 
 def _expires_at(row: FeatureRow | None, max_age_seconds: float | None) -> float:

@@ -20,6 +20,7 @@ from serving.items.build import CURSOR, FAULTS, BuildError, ItemSource, build_ta
 from serving.items.folder import TableFolder
 from serving.items.item_side import ItemSide
 from serving.items.snapshot import IndexedItems, ItemSnapshot
+from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,14 @@ class ItemTables:
 
     Every worker of a server does so by itself: one builds, the others wait for its table and map it. While a table is
     built anew the one before serves on; where there is none yet, requests read rows of the store.
+
+    Args:
+        config: Options.
+        root: Folder of built tables.
+        source: What tables are built of.
+        store: The store of `source`, open.
+        metrics: Counts what happens.
+        timeout_seconds: A slower answer of the store counts as none.
     """
 
     class Config(FrozenConfig):
@@ -58,12 +67,14 @@ class ItemTables:
         root: Path,
         source: ItemSource,
         store: FeatureStore,
+        metrics: Metrics,
         timeout_seconds: float,
     ) -> None:
         self._config = config
         self._root = root
         self._source = source
         self._store = store
+        self._metrics = metrics
         self._timeout_seconds = timeout_seconds
         self._unfit: set[str] = set()  # tables that are damaged, or too old for the store to tell what changed since
         self._task: asyncio.Task[None] | None = None
@@ -122,6 +133,7 @@ class ItemTables:
                     await self._build(side, folder)
         except _BUILD_ERRORS as exc:
             self._not_before = time.monotonic() + _PAUSE_SECONDS
+            self._metrics.item_table_failures.inc()
             logger.error("item table was not built", extra={"reason": str(exc)})
             return
         await self._adopted(side)
@@ -130,6 +142,7 @@ class ItemTables:
         name, start = folder.new(), time.monotonic()
         await asyncio.to_thread(build_table, self._source, side.encoder, folder.path(name), self._stop)
         await asyncio.to_thread(folder.prune, name)
+        self._metrics.item_tables.inc()
         logger.info("item table built", extra={"seconds": round(time.monotonic() - start, 3), "table": name})
 
     async def _adopted(self, side: ItemSide) -> bool:
@@ -171,6 +184,7 @@ class ItemTables:
                 rows = await self._asked(self._store.get_many(self._source.view, page))
                 encoded = await asyncio.to_thread(side.encoder.encode, page, rows, self._source.max_age_seconds)
                 snapshot = await asyncio.to_thread(snapshot.with_changes, page, encoded)
+            self._metrics.item_changes.inc(len(ids))
             snapshot = snapshot._replace(cursor=cursor)
 
     async def _asked(self, question: Awaitable[T]) -> T:

@@ -19,6 +19,7 @@ from feature_store.embedded import change_log
 from serving import create_app
 from serving.feature_plan import FeaturePlan
 from serving.items import ItemSide, ItemSource, ItemTables
+from serving.metrics import Metrics
 from tests.feature_store.servers import memory_only
 from tests.serving.conftest import CANDIDATES, CONTEXT, ITEMS, World, eventually, fill, offline, running
 
@@ -90,7 +91,7 @@ async def test_a_changed_item_is_seen_and_a_deleted_one_is_missing(world: World,
             for worker in (client, second):
 
                 async def is_seen(worker: Server = worker) -> bool:
-                    return (await worker.ranking())["i4"] != before["i4"]
+                    return bool((await worker.ranking())["i4"] != before["i4"])
 
                 await eventually(is_seen)
                 after = await worker.ranking(candidates=[*CANDIDATES, "fresh"])
@@ -103,9 +104,9 @@ def offline_with(world: World, changes: dict[str, Any]) -> list[float]:
     """The first output as evaluation computes it, with some items changed."""
     bundle = world.registry.load("v1")
     original = {item: ITEMS[item] for item in changes}
-    nothing = {"price": None, "brand": None, "tags": None}
+    nothing: dict[str, Any] = {"price": None, "brand": None, "tags": None}
     try:
-        ITEMS.update({item: values or nothing for item, values in changes.items()})
+        ITEMS.update({item: nothing if values is None else values for item, values in changes.items()})
         return list(offline(bundle, "u1", CONTEXT, CANDIDATES)["ctr"])
     finally:
         ITEMS.update(original)
@@ -198,7 +199,7 @@ async def test_while_the_store_is_away_the_last_known_items_rank(world: World, t
     config = parse_store(f"{server.url}?num_retries=0")
     async with config.build() as store:
         await fill(store)
-    settings = {"store": config, "item_table": {"poll_seconds": 0.01, "stale_seconds": 0.2}}
+    settings: dict[str, Any] = {"store": config, "item_table": {"poll_seconds": 0.01, "stale_seconds": 0.2}}
     async with serving(world, **settings) as client:
         before = await client.ranking(user_id=None)
         server.kill()
@@ -228,7 +229,8 @@ async def test_a_full_disk_keeps_the_table_before(world: World, caplog: pytest.L
     source, bundle = ItemSource(parse_store(world.store_text)), world.registry.load("v1")
     side = ItemSide(bundle.encoder, FeaturePlan.of(bundle.schema))
     async with source.store.build() as store:
-        items = ItemTables(ItemTables.Config(max_changed=4), world.folder / "item_tables", source, store, 5.0)
+        root = world.folder / "item_tables"
+        items = ItemTables(ItemTables.Config(max_changed=4), root, source, store, Metrics(), timeout_seconds=5.0)
         await items.prepare(side)
         names = tables(world)
         await put(world, {f"i{n}": ITEMS["i5"] for n in range(5)})
@@ -255,13 +257,14 @@ from ranker.registry import Registry
 from serving.feature_plan import FeaturePlan
 from serving.feature_plan import FeaturePlan
 from serving.items import ItemSide, ItemSource, ItemTables
+from serving.metrics import Metrics
 registry, store, root = sys.argv[1:]
 bundle = Registry(registry).load()
 side = ItemSide(bundle.encoder, FeaturePlan.of(bundle.schema))
 config = parse_store(store)
 async def main():
     async with config.build() as opened:
-        tables = ItemTables(ItemTables.Config(), Path(root), ItemSource(config), opened, 60.0)
+        tables = ItemTables(ItemTables.Config(), Path(root), ItemSource(config), opened, Metrics(), 60.0)
         print("ready", flush=True)
         sys.stdin.readline()
         await tables.prepare(side)
