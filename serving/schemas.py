@@ -7,7 +7,7 @@ time that building validated objects takes. What depends on the live model (name
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -29,6 +29,7 @@ Value = bool | int | float | str | list[Scalar] | None
 DEFAULT_SCENE = "default"
 
 
+@final
 class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
     """A candidate that brings values of its own: `features` replace, by column, what the store has."""
 
