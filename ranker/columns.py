@@ -76,7 +76,7 @@ def text(name: str, array: pa.Array) -> pa.Array:
     Booleans are 1 and 0, dates are YYYY-MM-DD, strings stay as they are.
 
     Returns:
-        Strings; dictionary-encoded if `array` is, or holds integers, and that pays off. A dictionary holds no null.
+        Strings; dictionary-encoded if `array` is and that pays off. A dictionary holds no null.
 
     Raises:
         DataError: The type has no one text (a list, bytes, a point in time), or a value is infinite.
@@ -92,10 +92,9 @@ def text(name: str, array: pa.Array) -> pa.Array:
         return _fraction_text(name, array)
     if pa.types.is_date64(kind):
         return array.cast(pa.date32()).cast(pa.string())
-    if pa.types.is_integer(kind):
-        return _integer_text(array)
     if (
-        pa.types.is_large_string(kind)
+        pa.types.is_integer(kind)
+        or pa.types.is_large_string(kind)
         or pa.types.is_string_view(kind)
         or pa.types.is_date32(kind)
         or pa.types.is_null(kind)
@@ -183,19 +182,9 @@ def _gather(
 def _dictionary_text(name: str, array: pa.Array) -> pa.Array:
     if len(array.dictionary) > len(array):  # a batch of a long column carries the whole column's dictionary
         return text(name, array.dictionary_decode())
-    words = _plain(text(name, array.dictionary))
+    words = text(name, array.dictionary)
     encoded = pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
     return encoded.dictionary_decode() if words.null_count else encoded
-
-
-def _plain(array: pa.Array) -> pa.Array:
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-
-
-def _integer_text(array: pa.Array) -> pa.Array:
-    """Text of integers, of each distinct one only once: counting them is faster than writing them down."""
-    encoded = array.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()), safe=False)
 
 
 def _fraction_text(name: str, array: pa.Array) -> pa.Array:

@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 
 from ranker import columns as raw
 from ranker.columns import Columns
-from ranker.encoded import Bag, Encoded, EncodedColumns, SideColumns, SideTensors
+from ranker.encoded import Bag, Encoded, EncodedColumns, SideColumns, SideTensors, TableRows
 from ranker.errors import DataError
-from ranker.id_maps import MISSING_ID, HashMap, IdMap, VocabularyMap, lookup
+from ranker.id_maps import MISSING_ID, HashMap, IdMap, VocabularyMap, lookup, lookup_integers
 from ranker.numeric_maps import NumericMap
 from ranker.schema import (
     CategoricalFeature,
@@ -189,15 +189,21 @@ class Encoder:
 
     def _look_up(self, feature: CategoricalFeature | CategoricalListFeature, array: pa.Array) -> Bag:
         """Table rows of one categorical feature."""
-        id_map = self._id_maps[table_name(feature)]
         if isinstance(feature, CategoricalFeature):
-            return Bag(lookup(raw.text(feature.column, array), id_map))
+            return Bag(self._table_rows(feature, array))
         values, lengths, missing = raw.lists(feature.column, array, feature.max_length)
-        ids = lookup(raw.text(feature.column, values), id_map)
+        ids = self._table_rows(feature, values)
         if missing.any():  # a missing list is one missing value; an empty list is no value
             ids = np.insert(ids, (np.cumsum(lengths) - lengths)[missing], MISSING_ID)
             lengths = np.where(missing, 1, lengths)
         return Bag.of_lengths(ids, lengths)
+
+    def _table_rows(self, feature: CategoricalFeature | CategoricalListFeature, values: pa.Array) -> TableRows:
+        id_map = self._id_maps[table_name(feature)]
+        kind = values.type
+        if isinstance(id_map, VocabularyMap) and pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+            return lookup_integers(values, id_map)
+        return lookup(raw.text(feature.column, values), id_map)
 
     def _numeric_json(self) -> bytes:
         return _NUMERIC_MAPS.dump_json(dict(sorted(self.numeric_maps.items())), indent=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
+from ranker.hash_index import NOWHERE, HashIndex
 from ranker.schema import Vocabulary
 
 MISSING_ID = 0  # null
@@ -18,7 +20,8 @@ UNKNOWN_ID = 1  # a value without a row of its own
 NUM_RESERVED = 2
 
 _MERGE_AT = 1_000_000  # distinct values of unmerged batches that are held before they are added up
-_NO_HASH = np.iinfo(np.uint64).max
+_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"  # as text, of those that surely fit into 64 bits
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
 
 
 class IdMap(Protocol):
@@ -52,8 +55,8 @@ class VocabularyMap:
     """A value's row is its place in the vocabulary; values outside it share the unknown row or overflow rows.
 
     Overflow rows lie between the reserved ones and those of the vocabulary, so that values can be appended without
-    moving any row. Held as sorted 64-bit hashes, 24 bytes a value at most: a million values need a quarter of what an
-    index of strings does. An unknown value is taken for one of a million known ones with a chance of 5e-14.
+    moving any row. Held as 64-bit hashes: a million values need a quarter of what an index of strings does. An unknown
+    value is taken for one of a million known ones with a chance of 5e-14.
 
     Args:
         values: Distinct strings, none null, in row order.
@@ -62,31 +65,32 @@ class VocabularyMap:
 
     def __init__(self, values: pa.Array, num_overflow: int = 0) -> None:
         self.values, self.num_overflow = values, num_overflow
-        hashes = text_hash(values.to_numpy(zero_copy_only=False))
-        order = np.argsort(hashes, kind="stable")
-        # The entry behind the last spares every lookup a bounds check
-        self._hashes = np.append(hashes[order], np.uint64(_NO_HASH))
-        self._rows = np.append(order + NUM_RESERVED + num_overflow, UNKNOWN_ID)
-        # Hashes are uniform, so their leading bits say where to look, up to a step or two.
-        num_bits = max(len(values) - 1, 1).bit_length()
-        self._shift = np.uint64(64 - num_bits)
-        firsts = np.arange(2**num_bits, dtype=np.uint64) << self._shift
-        self._starts = np.searchsorted(self._hashes, firsts).astype(np.int32)
+        self._index = HashIndex(text_hash(values.to_numpy(zero_copy_only=False)))
 
     @property
     def num_rows(self) -> int:
         """Rows of the table; see `IdMap`."""
-        return len(self.values) + NUM_RESERVED + self.num_overflow
+        return len(self.values) + self._first_row
 
     def rows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
         """Row of each value; see `IdMap`."""
         hashes = text_hash(values)
-        places = self._places(hashes)
-        return np.where(self._hashes[places] == hashes, self._rows[places], self._outside(hashes))
+        places = self._index.find(hashes)
+        return np.where(places == NOWHERE, self._outside(hashes), places + self._first_row)
+
+    def integer_rows(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each integer: that of its text, found without writing it."""
+        index, places_of_integers = self._integers
+        found = index.find(_spread(values))
+        rows: npt.NDArray[np.int64] = places_of_integers[found] + self._first_row
+        if len(unknown := np.flatnonzero(found == NOWHERE)):
+            texts = pa.array(values[unknown]).cast(pa.string())
+            rows[unknown] = self.rows(texts.to_numpy(zero_copy_only=False))
+        return rows
 
     def knows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
         """Which of the values have a row of their own."""
-        return self.rows(values) >= NUM_RESERVED + self.num_overflow
+        return self.rows(values) >= self._first_row
 
     def extended(self, values: pa.Array, max_size: int | None = None) -> VocabularyMap:
         """The same rows, and new ones behind them for those of `values` that have none yet.
@@ -108,14 +112,17 @@ class VocabularyMap:
             lengths.tobytes() + (data.to_pybytes()[: int(lengths.sum())] if data else b"")
         ).hexdigest()
 
-    def _places(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
-        """As `np.searchsorted(self._hashes, hashes)`, ten times as fast."""
-        places: npt.NDArray[np.int32] = self._starts[hashes >> self._shift]
-        behind = np.flatnonzero(self._hashes[places] < hashes)
-        while len(behind):
-            places[behind] += 1
-            behind = behind[self._hashes[places[behind]] < hashes[behind]]
-        return places
+    @property
+    def _first_row(self) -> int:
+        """Row of the first value."""
+        return NUM_RESERVED + self.num_overflow
+
+    @cached_property
+    def _integers(self) -> tuple[HashIndex, npt.NDArray[np.int64]]:
+        """The values that are integers, and where among all each stands; one behind the last for `NOWHERE`."""
+        places = np.flatnonzero(pc.match_substring_regex(self.values, _INTEGER).to_numpy(zero_copy_only=False))
+        integers = self.values.take(pa.array(places)).cast(pa.int64()).to_numpy()
+        return HashIndex(_spread(integers)), np.append(places, NOWHERE)
 
     def _outside(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Rows of values that the vocabulary does not have."""
@@ -157,6 +164,11 @@ class ValueCounts:
         return merged
 
 
+def _spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Every integer as another number, evenly spread over 64 bits."""
+    return values.view(np.uint64) * _ODD
+
+
 def text_hash(values: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:
     """SipHash of the UTF-8 bytes of each string, with a fixed key: the same in every process and on every machine."""
     hashes: npt.NDArray[Any] = hash_array(values, categorize=False)
@@ -178,4 +190,18 @@ def lookup(array: pa.Array, id_map: IdMap) -> npt.NDArray[np.int32]:
     if codes.null_count:
         codes = codes.cast(pa.int64()).fill_null(len(row_of_code) - 1)
     rows: npt.NDArray[np.int32] = row_of_code.take(codes.to_numpy(zero_copy_only=False))
+    return rows
+
+
+def lookup_integers(array: pa.Array, vocabulary: VocabularyMap) -> npt.NDArray[np.int32]:
+    """As `lookup` of the integers' text, many times as fast.
+
+    Args:
+        array: Integers that fit into 64 bits with their sign; nulls allowed.
+        vocabulary: Where the rows come from.
+    """
+    known = array if array.null_count == 0 else array.fill_null(0)
+    rows = vocabulary.integer_rows(known.cast(pa.int64()).to_numpy()).astype(np.int32)
+    if array.null_count:
+        rows[array.is_null().to_numpy(zero_copy_only=False)] = MISSING_ID
     return rows

@@ -57,8 +57,8 @@ class Network:
             return sharded
         if world > 1:
             raise ConfigError(
-                f"`training.tables.placement` must be 'auto' or 'sharded' with {world} processes, got 'plain': plain tables are "
-                "not exchanged; set it, or train in one process"
+                f"`training.tables.placement` must be 'auto' or 'sharded' with {world} processes, got 'plain': plain "
+                "tables are not exchanged; set it, or train in one process"
             )
         configs = {table.name.removeprefix(TABLE_PREFIX): table for table in collection.embedding_bag_configs()}
         plain = PlainTables(

@@ -11,7 +11,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from ranker.id_maps import MISSING_ID, NUM_RESERVED, UNKNOWN_ID, HashMap, ValueCounts, VocabularyMap, lookup, text_hash
+from ranker.id_maps import (
+    MISSING_ID,
+    NUM_RESERVED,
+    UNKNOWN_ID,
+    HashMap,
+    ValueCounts,
+    VocabularyMap,
+    lookup,
+    lookup_integers,
+    text_hash,
+)
 from ranker.schema import Vocabulary
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -24,6 +34,10 @@ def strings(*values: str | None) -> pa.Array:
 
 def objects(*values: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     return np.array(values, dtype=object)
+
+
+def is_integer(value: str) -> bool:
+    return value.lstrip("-").isdigit() and str(int(value)) == value
 
 
 def vocabulary(batches: list[list[str | None]], spec: Vocabulary) -> list[str]:
@@ -207,6 +221,26 @@ def test_lookup_tells_missing_unknown_and_known_apart(values: list[str | None], 
         rows = lookup(array.slice(start), id_map)
         assert rows.dtype == np.int32
         assert rows.tolist() == expected
+
+
+@given(
+    st.sets(
+        st.one_of(st.integers(-(2**63), 2**63 - 1).map(str), st.integers(-9, 9).map(str), st.text("-01.", max_size=3))
+    ),
+    st.lists(st.one_of(st.none(), st.integers(-9, 9), st.integers(-(2**63), 2**63 - 1))),
+    st.integers(0, 3),
+    st.data(),
+)
+def test_integers_get_the_rows_of_their_text(
+    known: set[str], asked: list[int | None], num_overflow: int, data: st.DataObject
+) -> None:
+    values = sorted(known)
+    asked += (
+        [int(value) for value in data.draw(st.lists(st.sampled_from(values))) if is_integer(value)] if values else []
+    )
+    id_map = VocabularyMap(strings(*values), num_overflow)
+    integers = pa.array(asked, pa.int64())
+    assert lookup_integers(integers, id_map).tolist() == lookup(integers.cast(pa.string()), id_map).tolist()
 
 
 @pytest.mark.parametrize("code", [pa.int8(), pa.uint8(), pa.int32(), pa.uint32(), pa.int64()])
