@@ -1,0 +1,1 @@
+"""BentoML: a service class behind Starlette and pydantic."""

@@ -1,0 +1,1 @@
+"""LitServe: FastAPI in one process, the model in another, a queue between them."""

@@ -1,0 +1,1 @@
+"""Ray Serve: a proxy process that hands requests to a replica process."""
