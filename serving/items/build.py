@@ -12,8 +12,7 @@ from feature_store import EmbeddedStore, FeatureStore, StoreConfig
 from feature_store.item_table import ItemTableWriter
 from ranker.atomic import atomic_folder
 from serving.items.encoder import ItemEncoder
-
-CURSOR, FAULTS = "cursor", "faults"  # what the note of a table tells
+from serving.items.snapshot import CURSOR, FAULTS
 
 _CHUNK_ROWS = 2_000  # encoded at once: some milliseconds
 _MAX_FAULTS = 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from serving.items.encoded import EncodedItems
 from serving.items.encoder import EncodedRows
 
 # Shapes: L = candidates, N = rows
+
+CURSOR, FAULTS = "cursor", "faults"  # what the note of a table tells
 
 
 class IndexedItems(NamedTuple):
@@ -75,7 +78,12 @@ class ItemSnapshot(NamedTuple):
     name: str
     cursor: str
     faults: Mapping[str, str]
-    fresh_until: float
+    fresh_until: float = -math.inf
+
+    @classmethod
+    def of_table(cls, table: ItemTable, name: str) -> ItemSnapshot:
+        """The items that a table was built with; out of date, as far as anybody knows."""
+        return cls(IndexedItems.of_table(table), None, name, table.note[CURSOR], table.note[FAULTS])
 
     @property
     def is_stale(self) -> bool:

@@ -16,17 +16,16 @@ from feature_store import CursorExpired, FeatureStore, StoreError
 from feature_store.errors import DamagedTable
 from feature_store.item_table import ItemTable
 from ranker.frozen_config import FrozenConfig
-from serving.items.build import CURSOR, FAULTS, BuildError, ItemSource, build_table
+from serving.items.build import BuildError, ItemSource, build_table
 from serving.items.folder import TableFolder
 from serving.items.item_side import ItemSide
-from serving.items.snapshot import IndexedItems, ItemSnapshot
+from serving.items.snapshot import ItemSnapshot
 from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 _PAGE_IDS = 1_000  # changed items that are read at once
 _PAUSE_SECONDS = 5.0  # after a build that failed
-_OUT_OF_DATE = float("-inf")
 _BUILD_ERRORS = (StoreError, BuildError, OSError, TimeoutError)
 T = TypeVar("T")
 
@@ -153,7 +152,8 @@ class ItemTables:
         folder = self._folder(side)
         while (name := folder.newest(self._unfit)) is not None:
             try:
-                opened = await asyncio.to_thread(_opened, folder, name)
+                table = await asyncio.to_thread(ItemTable.open, folder.path(name))
+                opened = ItemSnapshot.of_table(table, name)
                 side.snapshot = await self._followed(side, opened)
             except (CursorExpired, DamagedTable) as exc:
                 self._unfit.add(name)
@@ -193,10 +193,3 @@ class ItemTables:
 
     def _folder(self, side: ItemSide) -> TableFolder:
         return TableFolder(self._root, f"{side.encoder.fingerprint}-{self._source.key}")
-
-
-def _opened(folder: TableFolder, name: str) -> ItemSnapshot:
-    table = ItemTable.open(folder.path(name))
-    return ItemSnapshot(
-        IndexedItems.of_table(table), None, name, table.note[CURSOR], table.note[FAULTS], fresh_until=_OUT_OF_DATE
-    )
