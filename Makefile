@@ -21,7 +21,7 @@ SHELL       := /bin/bash
 # What pip would do, but on every core. `|| true`: some packages carry files that only a newer Python compiles.
 COMPILE_BYTECODE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
-.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-serve bench-comparison serve docs containers clean
+.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-features bench-serve bench-comparison serve docs containers clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: $(DEV) ## Every benchmark; figures go to benchmarks/results/
 
 bench-weighting: $(DEV) ## Step time and memory of every balancing method
 	$(BIN)/python -m benchmarks.weighting $(ARGS)
+
+bench-features: $(DEV) ## Reading features of 500 items: LMDB and Redis against Feast
+	$(BIN)/python -m benchmarks.feature_store $(ARGS)
 
 bench-train: $(DEV) ## Training speed against torch-rechub and DeepCTR-Torch, and against matrix products alone
 	$(BIN)/python -m benchmarks.train $(ARGS)

@@ -13,7 +13,8 @@ from feature_store import EmbeddedStore, InvalidInput, RedisStore, StoreConfig, 
 def test_text_names_a_store() -> None:
     assert parse_store("lmdb:a/b c") == EmbeddedStore.Config(path=Path("a/b c"))
     assert parse_store("lmdb:/x?readonly=true") == EmbeddedStore.Config(path=Path("/x"), readonly=True)
-    for url in ("redis://h:1/2", "rediss://u:p@h:1", "unix:///run/redis.sock", "unix:///run/redis.sock?db=3"):
+    urls = ("redis://h:1/2", "rediss://u:p@h:1", "unix:///run/redis.sock", "unix:///run/redis.sock?db=3")
+    for url in (*urls, "redis+sentinel://a:1,b/main/2", "rediss+cluster://u:p@a,b:7"):
         assert parse_store(url) == RedisStore.Config(url=url)
     text = "redis://h?key_prefix=shop&timeout_seconds=2.5&max_connections=3"
     assert parse_store(text) == RedisStore.Config(
