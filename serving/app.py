@@ -24,7 +24,7 @@ from serving.drain import Drain
 from serving.engine import Engine
 from serving.fallback import Fallback
 from serving.features import ITEM_VIEW, USER_VIEW, FeatureSource
-from serving.items import ItemSource, ItemTables
+from serving.items import ItemTables, ParquetItems, StoreItems, StoreSource
 from serving.known_users import KnownUsers
 from serving.metrics import Metrics, SharedFolder
 from serving.models import Models
@@ -131,13 +131,18 @@ def _features(settings: Settings, store: FeatureStore, metrics: Metrics) -> Feat
     breaker = Breaker(settings.outage, metrics.store_open.set)
     max_age_seconds = {USER_VIEW: settings.user_max_age_seconds, ITEM_VIEW: settings.item_max_age_seconds}
     known_users = KnownUsers(settings.outage.known_users)
-    return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, known_users, max_age_seconds)
+    views = (USER_VIEW,) if settings.item_table.parquet else (USER_VIEW, ITEM_VIEW)
+    return FeatureSource(store, settings.limits.store_timeout_seconds, breaker, known_users, max_age_seconds, views)
 
 
 def _items(settings: Settings, store: FeatureStore, metrics: Metrics) -> ItemTables:
-    root = settings.item_table.path or settings.registry.parent / "item_tables"
-    source = ItemSource(settings.store, settings.item_max_age_seconds)
-    return ItemTables(settings.item_table, root, source, store, metrics, settings.limits.store_timeout_seconds)
+    config = settings.item_table
+    root = config.path or settings.registry.parent / "item_tables"
+    limits = settings.limits.store_timeout_seconds, settings.item_max_age_seconds
+    if config.parquet is not None:
+        files = ParquetItems(config.parquet, config.parquet_event_time)
+        return ItemTables(config, root, files, files, metrics, *limits)
+    return ItemTables(config, root, StoreSource(settings.store), StoreItems(store), metrics, *limits)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,6 +44,7 @@ class FeatureSource:
         breaker: Keeps requests from a store that fails.
         known_users: What stands in for the user's features meanwhile.
         max_age_seconds: By view; rows with an older event time, or none, count as missing.
+        views: That the store has. Items elsewhere are unavailable to whoever does not know all of them.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class FeatureSource:
         breaker: Breaker,
         known_users: KnownUsers,
         max_age_seconds: Mapping[str, float | None] | None = None,
+        views: Collection[str] = (USER_VIEW, ITEM_VIEW),
     ) -> None:
         self._store = store
         self._timeout_seconds = timeout_seconds
         self._breaker = breaker
         self._known_users = known_users
         self._max_age_seconds = max_age_seconds or {}
+        self._views = views
 
     async def fetch(self, plan: FeaturePlan, wanted: Wanted, items: ItemSnapshot | None = None) -> Stored:
         """The stored row of the user, and those of the candidates: in one round trip each, at the same time.
@@ -84,6 +87,8 @@ class FeatureSource:
 
     async def _candidates(self, plan: FeaturePlan, wanted: Wanted) -> Sequence[FeatureRow | None] | None:
         """Rows of the candidates that do not bring all by themselves; `None` if the store is away."""
+        if plan.item and ITEM_VIEW not in self._views:
+            return None
         needed = [place for place in range(len(wanted.item_ids)) if plan.needs_row(wanted.overrides.get(place, ()))]
         rows = await self.rows(ITEM_VIEW, [wanted.item_ids[place] for place in needed])
         if rows is None:
@@ -107,9 +112,12 @@ class FeatureSource:
 
     async def problem(self, plan: FeaturePlan) -> str | None:
         """Why the store cannot serve a model with this plan, with the fix; `None` if it can, or cannot be asked."""
+        needs = ((USER_VIEW, plan.user, plan.user_key), (ITEM_VIEW, plan.item, plan.item_key))
         try:
-            for view, columns, key in ((USER_VIEW, plan.user, plan.user_key), (ITEM_VIEW, plan.item, plan.item_key)):
-                if columns and (fault := misfit(view, await self._asked(self._store.schema(view)), columns, key)):
+            for view, columns, key in needs:
+                if not columns or view not in self._views:
+                    continue
+                if fault := misfit(view, await self._asked(self._store.schema(view)), columns, key):
                     return fault
         except (StoreUnavailable, TimeoutError):
             return None  # not known to be wrong; requests say `..._features_unavailable` meanwhile

@@ -39,7 +39,7 @@ class ItemEncoder:
     def __init__(self, encoder: Encoder, plan: FeaturePlan) -> None:
         self.layout = ItemLayout(encoder.schema)
         self._encoder = encoder
-        self._plan = plan
+        self.plan = plan
 
     @property
     def fingerprint(self) -> str:
@@ -50,8 +50,8 @@ class ItemEncoder:
     def fits_a_table(self) -> bool:
         """Whether items can be kept encoded: the store has something to tell, and ids are read as categories only."""
         features = self._encoder.schema.side_features("item")
-        as_numbers = any(isinstance(f, NumericFeature) and f.column in self._plan.item_id for f in features)
-        return bool(self._plan.item) and not as_numbers
+        as_numbers = any(isinstance(f, NumericFeature) and f.column in self.plan.item_id for f in features)
+        return bool(self.plan.item) and not as_numbers
 
     def encode(
         self, ids: Sequence[str], rows: Sequence[FeatureRow | None], max_age_seconds: float | None = None
@@ -82,15 +82,15 @@ class ItemEncoder:
             DataError: A value cannot be read.
         """
         nothing: list[Any] = [None] * num_rows
-        wanted = (*self._plan.item, *self._plan.item_id)
+        wanted = (*self.plan.item, *self.plan.item_id)
         side = self._encoder.side_columns({name: columns.get(name, nothing) for name in wanted}, "item")
         unset = np.zeros((num_rows, 0), np.uint8), np.zeros((num_rows, 0))
         return self.layout.items(side, *unset)
 
     def lacking(self, items: EncodedItems, place: int) -> frozenset[str]:
         """Stored columns in which an item has no value."""
-        bits = np.unpackbits(items.lacking[place], count=len(self._plan.item))
-        return frozenset(name for name, bit in zip(self._plan.item, bits.tolist(), strict=True) if bit)
+        bits = np.unpackbits(items.lacking[place], count=len(self.plan.item))
+        return frozenset(name for name, bit in zip(self.plan.item, bits.tolist(), strict=True) if bit)
 
     def tensors(self, columns: Columns) -> SideTensors:
         """Raw item columns as the model reads them.
@@ -104,10 +104,10 @@ class ItemEncoder:
         self, ids: Sequence[str], rows: Sequence[FeatureRow | None], max_age_seconds: float | None
     ) -> EncodedItems:
         columns: Columns = {
-            name: [None if row is None else row.values.get(name) for row in rows] for name in self._plan.item
+            name: [None if row is None else row.values.get(name) for row in rows] for name in self.plan.item
         }
         lacking_LC = np.array([[value is None for value in values] for values in columns.values()]).T
-        columns |= {name: list(ids) for name in self._plan.item_id}
+        columns |= {name: list(ids) for name in self.plan.item_id}
         side = self._encoder.side_columns(columns, "item")
         expires_at = np.array([_expires_at(row, max_age_seconds) for row in rows])
         return self.layout.items(side, np.packbits(lacking_LC, axis=1), expires_at[:, None])

@@ -7,19 +7,21 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from feature_store import CursorExpired, FeatureStore, StoreError
+from feature_store import CursorExpired, StoreError
 from feature_store.errors import DamagedTable
 from feature_store.item_table import ItemTable
 from ranker.frozen_config import FrozenConfig
-from serving.items.build import BuildError, ItemSource, build_table
+from serving.items.build import BuildError, build_table
 from serving.items.folder import TableFolder
 from serving.items.item_side import ItemSide
 from serving.items.snapshot import ItemSnapshot
+from serving.items.source import ItemReader, ItemSource
 from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -40,9 +42,10 @@ class ItemTables:
         config: Options.
         root: Folder of built tables.
         source: What tables are built of.
-        store: The store of `source`, open.
+        reader: Of that source, for this event loop.
         metrics: Counts what happens.
-        timeout_seconds: A slower answer of the store counts as none.
+        timeout_seconds: A slower answer of the source counts as none.
+        max_age_seconds: Rows with an older event time, or none, count as missing; `None` takes any.
     """
 
     class Config(FrozenConfig):
@@ -50,6 +53,10 @@ class ItemTables:
 
         enabled: bool = Field(True, description="Keep all items encoded; false: each request reads rows of the store.")
         path: Path | None = Field(None, description="Folder of built tables; null: `item_tables` beside the registry.")
+        parquet: Path | None = Field(
+            None, description="File, or folder, of all items with their features, in place of the store's item view."
+        )
+        parquet_event_time: str | None = Field(None, description="Column of it that tells when a row was true.")
         poll_seconds: float = Field(0.25, gt=0, description="How soon a changed item is seen.")
         stale_seconds: float = Field(
             10.0, gt=0, description="Answers say item_features_stale when the store could not tell changes for so long."
@@ -60,21 +67,29 @@ class ItemTables:
             description="Changed items that are kept in memory; when there are more, the table is renewed.",
         )
 
+        @model_validator(mode="after")
+        def _check(self) -> Self:
+            if self.parquet is not None and not self.enabled:
+                raise ValueError("`parquet` needs `enabled`: items in files are ranked from a table only; drop one")
+            return self
+
     def __init__(
         self,
         config: Config,
         root: Path,
         source: ItemSource,
-        store: FeatureStore,
+        reader: ItemReader,
         metrics: Metrics,
         timeout_seconds: float,
+        max_age_seconds: float | None = None,
     ) -> None:
         self._config = config
         self._root = root
         self._source = source
-        self._store = store
+        self._reader = reader
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
+        self._max_age_seconds = max_age_seconds
         self._unfit: set[str] = set()  # tables that are damaged, or too old for the store to tell what changed since
         self._task: asyncio.Task[None] | None = None
         self._not_before = 0.0
@@ -139,7 +154,8 @@ class ItemTables:
 
     async def _build(self, side: ItemSide, folder: TableFolder) -> None:
         name, start = folder.new(), time.monotonic()
-        await asyncio.to_thread(build_table, self._source, side.encoder, folder.path(name), self._stop)
+        build = partial(build_table, max_age_seconds=self._max_age_seconds, stop=self._stop)
+        await asyncio.to_thread(build, self._source, side.encoder, folder.path(name))
         await asyncio.to_thread(folder.prune, name)
         self._metrics.item_tables.inc()
         logger.info("item table built", extra={"seconds": round(time.monotonic() - start, 3), "table": name})
@@ -174,15 +190,15 @@ class ItemTables:
             TimeoutError: It does not answer.
         """
         while True:
-            changed, cursor = await self._asked(self._store.changes(self._source.view, snapshot.cursor))
+            changed, cursor = await self._asked(self._reader.changes(snapshot.cursor))
             if not changed:
                 fresh_until = time.monotonic() + self._config.stale_seconds
                 return snapshot._replace(cursor=cursor, fresh_until=fresh_until)
             ids = list(dict.fromkeys(changed))
             for start in range(0, len(ids), _PAGE_IDS):
                 page = ids[start : start + _PAGE_IDS]
-                rows = await self._asked(self._store.get_many(self._source.view, page))
-                encoded = await asyncio.to_thread(side.encoder.encode, page, rows, self._source.max_age_seconds)
+                rows = await self._asked(self._reader.rows(page))
+                encoded = await asyncio.to_thread(side.encoder.encode, page, rows, self._max_age_seconds)
                 snapshot = await asyncio.to_thread(snapshot.with_changes, page, encoded)
             self._metrics.item_changes.inc(len(ids))
             snapshot = snapshot._replace(cursor=cursor)
@@ -192,4 +208,5 @@ class ItemTables:
             return await question
 
     def _folder(self, side: ItemSide) -> TableFolder:
-        return TableFolder(self._root, f"{side.encoder.fingerprint}-{self._source.key}")
+        age = "" if self._max_age_seconds is None else f"-{self._max_age_seconds:g}"
+        return TableFolder(self._root, f"{side.encoder.fingerprint}-{self._source.key}{age}")

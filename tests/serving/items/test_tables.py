@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from fastapi import FastAPI
+from pydantic import ValidationError
 
 from feature_store import parse_store
 from feature_store.embedded import change_log
 from serving import create_app
 from serving.feature_plan import FeaturePlan
-from serving.items import ItemSide, ItemSource, ItemTables
+from serving.items import ItemSide, ItemTables, StoreItems, StoreSource, tables as item_tables
 from serving.metrics import Metrics
 from tests.feature_store.servers import memory_only
 from tests.serving.conftest import CANDIDATES, CONTEXT, ITEMS, World, eventually, fill, offline, running
@@ -30,12 +34,12 @@ QUICK = {"item_table": {"poll_seconds": 0.01}}
 class Server(httpx.AsyncClient):
     """A client that can look into its server."""
 
-    side_of: Any
+    app: FastAPI
 
     @property
     def side(self) -> ItemSide:
         """Items of the live model."""
-        side: ItemSide = self.side_of()
+        side: ItemSide = self.app.state.server.models.live().item_side
         return side
 
     async def has_table(self) -> bool:
@@ -60,7 +64,7 @@ async def serving(world: World, wait: bool = True, **changes: Any) -> AsyncItera
     async with running(app) as client:
         client.__class__ = Server
         assert isinstance(client, Server)
-        client.side_of = lambda: app.state.server.models.live().item_side
+        client.app = app
         if wait:
             await eventually(client.has_table)
         yield client
@@ -226,11 +230,12 @@ def files_up_to(num_bytes: int) -> Iterator[None]:
 
 
 async def test_a_full_disk_keeps_the_table_before(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    source, bundle = ItemSource(parse_store(world.store_text)), world.registry.load("v1")
+    source, bundle = StoreSource(parse_store(world.store_text)), world.registry.load("v1")
     side = ItemSide(bundle.encoder, FeaturePlan.of(bundle.schema))
-    async with source.store.build() as store:
+    async with source.config.build() as store:
         root = world.folder / "item_tables"
-        items = ItemTables(ItemTables.Config(max_changed=4), root, source, store, Metrics(), timeout_seconds=5.0)
+        config, reader = ItemTables.Config(max_changed=4), StoreItems(store)
+        items = ItemTables(config, root, source, reader, Metrics(), timeout_seconds=5.0)
         await items.prepare(side)
         names = tables(world)
         await put(world, {f"i{n}": ITEMS["i5"] for n in range(5)})
@@ -256,7 +261,7 @@ from feature_store import parse_store
 from ranker.registry import Registry
 from serving.feature_plan import FeaturePlan
 from serving.feature_plan import FeaturePlan
-from serving.items import ItemSide, ItemSource, ItemTables
+from serving.items import ItemSide, ItemTables, StoreItems, StoreSource
 from serving.metrics import Metrics
 registry, store, root = sys.argv[1:]
 bundle = Registry(registry).load()
@@ -264,7 +269,7 @@ side = ItemSide(bundle.encoder, FeaturePlan.of(bundle.schema))
 config = parse_store(store)
 async def main():
     async with config.build() as opened:
-        tables = ItemTables(ItemTables.Config(), Path(root), ItemSource(config), opened, Metrics(), 60.0)
+        tables = ItemTables(ItemTables.Config(), Path(root), StoreSource(config), StoreItems(opened), Metrics(), 60.0)
         print("ready", flush=True)
         sys.stdin.readline()
         await tables.prepare(side)
@@ -305,3 +310,53 @@ async def test_of_two_processes_one_builds_and_a_killed_one_leaves_nothing(world
     async with serving(world, wait=False) as client:
         assert client.side.snapshot is not None
         assert client.side.snapshot.name == names[0]
+
+
+def write_items(path: Path, items: dict[str, dict[str, Any]]) -> None:
+    """Items as a Parquet file that appears whole."""
+    rows = [{"item_id": item, **values, "listed_at": 1.7e9} for item, values in items.items()]
+    pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+async def test_items_may_come_from_parquet_files_in_place_of_the_store(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_tables, "_PAUSE_SECONDS", 0.01)
+    folder = tmp_path / "items"
+    folder.mkdir()
+    async with serving(world) as client:
+        expected = await client.ranking()
+    async with parse_store(world.store_text).build() as store:
+        await store.delete_many("item", list(ITEMS))
+    config = {"poll_seconds": 0.01, "parquet": folder, "parquet_event_time": "listed_at"}
+    async with serving(world, wait=False, item_table=config) as client:
+        assert await client.degraded() == ["item_features_unavailable"]
+        write_items(folder / "part-0.parquet", ITEMS)
+        await eventually(client.has_table)
+        assert await client.ranking() == expected
+        write_items(folder / "part-0.parquet", {**ITEMS, "i3": ITEMS["i5"], "fresh": ITEMS["i6"]})
+
+        async def is_seen() -> bool:
+            return bool((await client.ranking())["i3"] != expected["i3"])
+
+        await eventually(is_seen)
+        assert (await client.post("/rank", json={"candidates": ["fresh", "i4"]})).json()["missing"]["items"] == 0
+        assert await client.degraded() == []
+
+
+async def test_files_that_lack_a_column_are_told(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item_id": ["i1"], "price": [2.0]}), file)
+    async with serving(world, wait=False, item_table={"poll_seconds": 0.01, "parquet": file}) as client:
+        await eventually(lambda: _contains(caplog, "item table was not built"))
+        reasons = [getattr(record, "reason", "") for record in caplog.records]
+        assert any("'brand'" in reason for reason in reasons)
+        assert await client.degraded() == ["item_features_unavailable"]
+
+
+def test_files_without_a_table_are_refused(world: World) -> None:
+    with pytest.raises(ValidationError, match="`parquet` needs `enabled`"):
+        world.settings(item_table={"enabled": False, "parquet": world.folder})
