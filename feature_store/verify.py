@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +13,12 @@ from feature_store.decoder import RowDecoder
 from feature_store.encoder import RowEncoder
 from feature_store.errors import InvalidRow, SchemaMismatch, UnknownView
 from feature_store.materialize import chosen_rows, latest_rows
-from feature_store.packing import Row
 from feature_store.parquet import ParquetSource
 from feature_store.rows import FeatureRow, read_header
 from feature_store.view import ViewSchema
 
 _LISTED = 100
+_NEVER_EXPIRED = -math.inf  # a time at which each row is still there
 
 
 class Verified(NamedTuple):
@@ -53,16 +54,16 @@ async def verify(store: FeatureStore, view: str, source: ParquetSource | None = 
         InvalidInput: A file cannot be read.
         StoreUnavailable: The store cannot be read now.
     """
-    if (current := await store.schema(view)) is None:
+    if await store.schema(view) is None:
         raise UnknownView(f"view '{view}' is not in the store, which has {list(await store.views())}")
     check = _Check(view, await store.schemas(view))
     num_rows = num_expired = 0
     async for chunk in store.scan_packed(view):
         num_rows += len(chunk)
-        num_expired += sum([check.row(entity_id, raw) for entity_id, raw in chunk])
+        num_expired += check.chunk(chunk)
     num_compared = 0
     if source is not None and not check.faults:  # rows that cannot be read cannot be compared either
-        num_compared = await _compare(store, current, source, check.faults)
+        num_compared = await _compare(store, view, source, check.faults)
     return Verified(view, num_rows, num_expired, num_compared, len(check.faults), tuple(check.faults[:_LISTED]))
 
 
@@ -79,43 +80,52 @@ class _Check:
         self._encoders = {schema.digest: RowEncoder(schema) for schema in schemas}
         self._now = time.time()
 
-    def row(self, entity_id: str, raw: bytes) -> bool:
-        """Note what is wrong with a row; whether it has expired."""
+    def chunk(self, chunk: Sequence[tuple[str, bytes]]) -> int:
+        """Note what is wrong with some rows; how many have expired."""
+        ids, raws = [entity_id for entity_id, _ in chunk], [raw for _, raw in chunk]
         try:
-            (row,) = self._decoder.decode_many([entity_id], [raw], 0.0)
-            header = read_header(raw)
-            if row is not None:
-                self._encoders[header.digest].encode(entity_id, row.values, row.event_time)
-        except (SchemaMismatch, InvalidRow) as exc:
+            rows = self._decoder.decode_many(ids, raws, _NEVER_EXPIRED)
+        except SchemaMismatch as exc:
+            if len(chunk) == 1:
+                self.faults.append(str(exc))
+                return 0
+            return sum([self.chunk([row]) for row in chunk])
+        for entity_id, raw, row in zip(ids, raws, rows, strict=True):
+            self._check_values(entity_id, raw, row)
+        return sum([read_header(raw).expires_at <= self._now for raw in raws])
+
+    def _check_values(self, entity_id: str, raw: bytes, row: FeatureRow | None) -> None:
+        assert row is not None
+        try:
+            self._encoders[read_header(raw).digest].encode(entity_id, row.values, row.event_time)
+        except InvalidRow as exc:
             self.faults.append(str(exc))
-            return False
-        return header.expires_at <= self._now
 
 
-async def _compare(store: FeatureStore, schema: ViewSchema, source: ParquetSource, faults: list[str]) -> int:
+async def _compare(store: FeatureStore, view: str, source: ParquetSource, faults: list[str]) -> int:
     wanted = await asyncio.to_thread(latest_rows, source)
+    encoder, decoder = RowEncoder(source.schema), RowDecoder(view, [source.schema])
     batches, position, num_compared = source.batches(), 0, 0
     while batch := await asyncio.to_thread(next, batches, None):
         rows = list(chosen_rows(batch, wanted[position : position + len(batch.keys)]))
-        found = await store.get_many(schema.view, [entity_id for entity_id, _, _ in rows])
-        for row, stored in zip(rows, found, strict=True):
-            if (fault := _difference(source.schema, row, stored)) is not None:
-                faults.append(f"view '{schema.view}', entity '{row[0]}': {fault}")
+        ids = [entity_id for entity_id, _, _ in rows]
+        packed = [encoder.encode(*row) for row in rows]  # what the files' values become in a store
+        expected = decoder.decode_many(ids, packed, _NEVER_EXPIRED)
+        for entity_id, row, stored in zip(ids, expected, await store.get_many(view, ids), strict=True):
+            if (fault := _difference(row, stored)) is not None:
+                faults.append(f"view '{view}', entity '{entity_id}': {fault}")
         position += len(batch.keys)
         num_compared += len(rows)
     return num_compared
 
 
-def _difference(schema: ViewSchema, row: Row, stored: FeatureRow | None) -> str | None:
-    entity_id, values, event_time = row
+def _difference(expected: FeatureRow | None, stored: FeatureRow | None) -> str | None:
+    assert expected is not None
     if stored is None:
         return "the files have a row, the store has none"
-    packed = RowEncoder(schema).encode(entity_id, values, event_time)
-    (expected,) = RowDecoder(schema.view, [schema]).decode_many([entity_id], [packed], 0.0)
-    assert expected is not None
     for name, value in expected.values.items():
         if name not in stored.values or stored.values[name] != value:
             return f"column '{name}' is {stored.values.get(name)!r:.100}, the files have {value!r:.100}"
-    if event_time is not None and stored.event_time != event_time:
-        return f"its event time is {stored.event_time}, the files have {event_time}"
+    if expected.event_time not in (None, stored.event_time):
+        return f"its event time is {stored.event_time}, the files have {expected.event_time}"
     return None
