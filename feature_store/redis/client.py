@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 from redis.asyncio import Redis, RedisCluster
@@ -11,8 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff
 
-if TYPE_CHECKING:  # store.py makes its client here
-    from feature_store.redis.store import RedisStore
+from feature_store.redis.settings import RedisSettings
 
 
 class Client:
@@ -25,7 +24,7 @@ class Client:
         redis: A `Redis` or a `RedisCluster`; it connects on first use.
     """
 
-    def __init__(self, config: RedisStore.Config) -> None:
+    def __init__(self, config: RedisSettings) -> None:
         self.redis: Any  # redis-py types its answers as sync-or-async unions
         self._sentinels: list[Redis] = []
         address = config.servers
@@ -54,12 +53,14 @@ class Client:
             await sentinel.aclose()
 
 
-def _options(config: RedisStore.Config) -> dict[str, Any]:
+def _options(config: RedisSettings) -> dict[str, Any]:
+    # redis-py looks for the masters of a cluster anew when it tries again, and only then.
+    num_retries = max(config.num_retries, config.servers.topology == "cluster")
     options: dict[str, Any] = {
         "max_connections": config.max_connections,
         "socket_timeout": config.timeout_seconds,
         "socket_connect_timeout": config.connect_timeout_seconds,
-        "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), config.num_retries),
+        "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), num_retries),
     }
     if config.servers.tls:
         options |= {"ssl": True, "ssl_check_hostname": config.tls_check_hostname}

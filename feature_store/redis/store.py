@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from redis.exceptions import RedisClusterException, RedisError
 
 from feature_store.backend import Packed
@@ -18,10 +16,10 @@ from feature_store.base import FeatureStore
 from feature_store.errors import StoreUnavailable
 from feature_store.packing import ChunkSize
 from feature_store.redis import scripts
-from feature_store.redis.address import Address
 from feature_store.redis.change_log import ChangeLog, max_entries, pack_entities
 from feature_store.redis.client import Client
 from feature_store.redis.keys import KeySpace
+from feature_store.redis.settings import RedisSettings
 from feature_store.rows import read_header
 
 _UPDATE_TRIES = 100
@@ -37,66 +35,8 @@ class RedisStore(FeatureStore):
 
     chunk_size = ChunkSize(2_000, 16 * 2**20)  # one pipeline: enough to hide the round trip
 
-    class Config(BaseModel):
+    class Config(RedisSettings):
         """Where the servers are and how long to wait for them."""
-
-        model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-        backend: Literal["redis"] = "redis"
-        url: str = Field(
-            "redis://127.0.0.1:6379/0",
-            repr=False,  # may hold a password
-            description="redis://HOST:PORT/DB, unix://PATH, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB or "
-            "redis+cluster://HOST:PORT,HOST:PORT; rediss for TLS; user and password may be in it.",
-        )
-        username: str | None = Field(None, description="Instead of one in the URL.")
-        password: SecretStr | None = Field(None, description="Instead of one in the URL; no log shows it.")
-        sentinel_username: str | None = Field(None, description="Of the Sentinels; null: they ask for none.")
-        sentinel_password: SecretStr | None = Field(None, description="Of the Sentinels; null: they ask for none.")
-        key_prefix: str = Field("ranker", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Keeps our keys from others'.")
-        timeout_seconds: float = Field(1.0, gt=0, description="Longest wait for one answer, or for a connection.")
-        connect_timeout_seconds: float = Field(1.0, gt=0, description="Longest wait for a new connection.")
-        max_connections: int = Field(
-            32, ge=1, description="Per process, and per node of a cluster; requests beyond wait for a free one."
-        )
-        num_retries: int = Field(1, ge=0, description="Tries after the first, when a connection breaks.")
-        tls_ca_file: Path | None = Field(None, description="Certificates to trust for TLS; null: the system's.")
-        tls_cert_file: Path | None = Field(None, description="Our own certificate, for servers that ask for one.")
-        tls_key_file: Path | None = Field(None, description="Its private key; null: in the same file.")
-        tls_check_hostname: bool = Field(True, description="Whether a certificate must name the host it comes from.")
-
-        @field_validator("url")
-        @classmethod
-        def _check_url(cls, url: str) -> str:
-            Address.parse(url)
-            return url
-
-        @model_validator(mode="after")
-        def _check(self) -> Self:
-            if self.password is not None and self.servers.password is not None:
-                raise ValueError("`password` and a password in `url` must not both be given; drop one")
-            if self.username is not None and self.servers.username is not None:
-                raise ValueError("`username` and a user in `url` must not both be given; drop one")
-            for name in ("tls_ca_file", "tls_cert_file", "tls_key_file"):
-                if getattr(self, name) is not None and not self.servers.tls:
-                    raise ValueError(
-                        f"`{name}` needs a `url` that starts with rediss://, or rediss+sentinel:// or rediss+cluster://"
-                    )
-            if self.tls_key_file is not None and self.tls_cert_file is None:
-                raise ValueError("`tls_key_file` needs `tls_cert_file`, the certificate that it belongs to")
-            if self.servers.topology != "sentinel" and (self.sentinel_username or self.sentinel_password):
-                raise ValueError("`sentinel_username` and `sentinel_password` need a `url` like redis+sentinel://...")
-            return self
-
-        @property
-        def servers(self) -> Address:
-            """Where the servers are."""
-            return Address.parse(self.url)
-
-        @property
-        def address(self) -> str:
-            """The URL without user and password."""
-            return self.servers.text
 
         def build(self) -> RedisStore:
             """The store; it connects on first use."""
@@ -113,21 +53,21 @@ class RedisStore(FeatureStore):
 
     async def ping(self) -> None:
         """Return if the server, or every master of the cluster, answers."""
-        async with self._reported():
+        async with self._connection():
             await self._redis.ping(**({"target_nodes": "primaries"} if self._is_cluster else {}))
 
     async def close(self) -> None:
         """Close all connections."""
-        async with self._reported():
+        with self._reported():
             await self._client.close()
 
     async def _read_catalog(self) -> dict[str, bytes]:
-        async with self._reported():
+        async with self._connection():
             fields: dict[bytes, bytes] = await self._redis.hgetall(self._keys.catalog)
         return {field.decode(): value for field, value in fields.items()}
 
     async def _register(self, view: str, schema_hash: str, document: bytes, replace: bool) -> str:
-        async with self._reported():
+        async with self._connection():
             current: bytes = await self._redis.eval(
                 scripts.REGISTER, 1, self._keys.catalog, view, schema_hash, document, int(replace)
             )
@@ -135,7 +75,7 @@ class RedisStore(FeatureStore):
 
     async def _read(self, wanted: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes | None]]:
         keys = {view: self._keys.rows(view, entities) for view, entities in wanted.items()}
-        async with self._reported():
+        async with self._connection():
             rows = iter(await self._mget([key for of_view in keys.values() for key in of_view]))
         return {view: list(islice(rows, len(of_view))) for view, of_view in keys.items()}
 
@@ -145,7 +85,7 @@ class RedisStore(FeatureStore):
     async def _update(self, view: str, keys: list[bytes], change: Callable[[int, bytes | None], bytes]) -> None:
         places = {key: (place, keys[place]) for place, key in enumerate(self._keys.rows(view, keys))}
         for _ in range(_UPDATE_TRIES):
-            async with self._reported():
+            async with self._connection():
                 found = await self._mget(list(places))
             steps: list[tuple[bytes, list[Any]]] = []
             for (place, entity), raw in zip(places.values(), found, strict=True):
@@ -167,7 +107,7 @@ class RedisStore(FeatureStore):
         found = self._redis.scan_iter(match=self._keys.pattern(view), count=page_rows)
         keys = [b""]
         while keys:
-            async with self._reported():
+            async with self._connection():
                 keys = await _some(found, page_rows)
                 raws = await self._mget(keys) if keys else []
             entities = [self._keys.entity(view, key) for key in keys]
@@ -176,7 +116,7 @@ class RedisStore(FeatureStore):
 
     async def _changes(self, view: str, cursor: str | None) -> tuple[list[bytes], str]:
         log = ChangeLog(self._redis, self._keys, view)
-        async with self._reported():
+        async with self._connection():
             return ([], await log.end()) if cursor is None else await log.since(cursor)
 
     async def _mget(self, keys: list[bytes]) -> list[bytes | None]:
@@ -186,7 +126,7 @@ class RedisStore(FeatureStore):
     async def _run(self, script: str, view: str, rows: list[tuple[bytes, list[Any]]], options: list[Any]) -> list[Any]:
         """Run a script of `scripts` on rows, given as entity and arguments of its own; what each step answers."""
         logs, num_entries = self._keys.logs(view), max_entries(self._keys.num_buckets)
-        async with self._reported(), self._redis.pipeline(transaction=False) as pipe:
+        async with self._connection(), self._redis.pipeline(transaction=False) as pipe:
             for bucket, step in self._keys.steps(rows, _STEP_ROWS):
                 entities = [entity for entity, _ in step]
                 keys = [logs[bucket], *self._keys.rows(view, entities)]
@@ -196,8 +136,8 @@ class RedisStore(FeatureStore):
         return answers
 
     @asynccontextmanager
-    async def _reported(self) -> AsyncIterator[None]:
-        """Hold one of the connections; the driver's errors become ours."""
+    async def _connection(self) -> AsyncIterator[None]:
+        """Be one of the `max_connections` that ask at the same time."""
         try:
             async with asyncio.timeout(self.config.timeout_seconds):
                 await self._free_connections.acquire()
@@ -207,14 +147,20 @@ class RedisStore(FeatureStore):
                 f"{self.config.timeout_seconds:g} s; raise it, or ask less at once"
             ) from exc
         try:
+            with self._reported():
+                yield
+        finally:
+            self._free_connections.release()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
             yield
         except (RedisError, RedisClusterException, OSError) as exc:
             raise StoreUnavailable(
                 f"Redis at {self.config.address} failed: {type(exc).__name__} {exc}; "
                 "check that it runs, its address and the password"
             ) from exc
-        finally:
-            self._free_connections.release()
 
 
 async def _some(keys: AsyncIterator[bytes], limit: int) -> list[bytes]:
