@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from feature_store.embedded.keys import CATALOG, RowKeys
 from feature_store.embedded.sweep import Sweep
 from feature_store.errors import StoreUnavailable
 from feature_store.packing import ChunkSize
+from feature_store.rows import read_header
 
 _SWEPT_ROWS = 100  # looked at with each write, and half as many more as it has rows
 
@@ -103,8 +105,7 @@ class EmbeddedStore(FeatureStore):
 
     def _write_now(self, view: str, chunk: list[Packed], expires_at: float | None) -> None:
         with self._writing(view, len(chunk)) as txn:
-            entities = [entity for entity, _ in chunk]
-            self._put(txn, view, entities, [raw for _, raw in chunk])
+            self._put(txn, view, [entity for entity, _ in chunk], [raw for _, raw in chunk])
             if expires_at is not None:
                 Sweep(view).begin(txn)
 
@@ -115,7 +116,10 @@ class EmbeddedStore(FeatureStore):
         rows = RowKeys(view)
         with self._writing(view, len(entities)) as txn:
             found = [rows.raw(key, txn.get(key)) for key in rows.keys(entities)]
-            self._put(txn, view, entities, [change(place, raw) for place, raw in enumerate(found)])
+            raws = [change(place, raw) for place, raw in enumerate(found)]
+            self._put(txn, view, entities, raws)
+            if any(read_header(raw).expires_at < math.inf for raw in raws):
+                Sweep(view).begin(txn)
 
     def _put(self, txn: lmdb.Transaction[bytes], view: str, entities: list[bytes], raws: list[bytes]) -> None:
         rows = RowKeys(view)

@@ -194,6 +194,17 @@ async def test_rows_that_expired_go_as_others_are_written(tmp_path: Path, monkey
         assert sizes[-1] == pytest.approx(sizes[9], rel=0.05)
 
 
+async def test_rows_given_a_time_to_live_later_go_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with store_at(tmp_path) as store:
+        await fill(store)
+        await store.update_many("item", [("a", {"text": "y"}, None)], ttl_seconds=60)
+        later = time.time() + 61
+        monkeypatch.setattr(time, "time", lambda: later)
+        assert (await store.stats("item")).num_expired_rows == 1
+        await store.put_many("item", [("b", {"text": "z"}, None)])
+        assert (await store.stats("item")).num_expired_rows == 0
+
+
 READER = """
 import lmdb, sys, time
 with lmdb.open(sys.argv[1], readonly=True).begin() as txn:
