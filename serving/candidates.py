@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from serving.errors import FieldError, InvalidRequest
 from serving.feature_plan import FeaturePlan, Wanted
 from serving.schemas import Candidate, RankRequest
-from serving.values import check
+from serving.values import check, is_plain
 
 _MAX_FAULTS = 100  # that one answer tells
 
@@ -19,19 +18,25 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
     Raises:
         InvalidRequest: A candidate is there twice, or a value does not fit the live model; names every fault.
     """
-    overrides: dict[int, Mapping[str, Any]] = {}
-    faults = list(check(request.context, plan.context, "context"))
     # `type(...) is`: `isinstance` asks the metaclass of msgspec's structs, which takes much longer
     item_ids = [one.item_id if type(one) is Candidate else one for one in request.candidates]
-    for place, candidate in enumerate(request.candidates):
-        if type(candidate) is Candidate and candidate.features:
-            overrides[place] = candidate.features
-            faults += check(candidate.features, plan.item, f"candidates[{place}].features")
+    given = {n: one.features for n, one in enumerate(request.candidates) if type(one) is Candidate and one.features}
+    wishes = Wanted(request.user_id, item_ids, request.context, given)
+    faults = [*check(request.context, plan.context, "context"), *_faults(wishes, plan)]
     if repeated := _first_repeated(item_ids):
         faults.append(repeated)
     if faults:
         raise InvalidRequest(*faults[:_MAX_FAULTS])
-    return Wanted(request.user_id, item_ids, request.context, overrides)
+    return wishes
+
+
+def _faults(wishes: Wanted, plan: FeaturePlan) -> Iterator[FieldError]:
+    """What is wrong with the values that candidates bring; one by one only if something is."""
+    columns = wishes.given.items()
+    if all(name in plan.item and is_plain(given.values, plan.item[name]) for name, given in columns):
+        return
+    for place, features in wishes.overrides.items():
+        yield from check(features, plan.item, f"candidates[{place}].features")
 
 
 def _first_repeated(item_ids: Sequence[str | int]) -> FieldError | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from itertools import chain
+from typing import Any, NamedTuple
 
 from feature_store import ViewSchema
 from ranker.schema import Schema, Side
@@ -62,14 +64,39 @@ class FeaturePlan:
         return len(given) < len(self.item)
 
 
-@dataclass(frozen=True, slots=True)
+class Given(NamedTuple):
+    """What candidates bring of one column: their places, and the value of each."""
+
+    places: Sequence[int]
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """One request as far as features go: checked against the plan, ids as they came."""
+    """One request as far as features go: checked against the plan, ids as they came.
+
+    Attributes:
+        user_id: As it came; `None` if no user was named.
+        item_ids: Of the candidates.
+        context: Values by column.
+        overrides: By place, the values that candidates bring themselves, by column.
+    """
 
     user_id: Id | None
     item_ids: Sequence[Id]
     context: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def given(self) -> dict[str, Given]:
+        """The same overrides, column by column."""
+        return {name: self._given(name) for name in dict.fromkeys(chain.from_iterable(self.overrides.values()))}
+
+    def _given(self, name: str) -> Given:
+        values = [features[name] for features in self.overrides.values() if name in features]
+        if len(values) == len(self.overrides):
+            return Given(list(self.overrides), values)
+        return Given([place for place, features in self.overrides.items() if name in features], values)
 
 
 def misfit(view: str, schema: ViewSchema | None, columns: Mapping[str, Kind], key: str) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from ranker.columns import LARGEST
@@ -16,7 +17,11 @@ _RULES: Mapping[Kind, tuple[str, str]] = {
     "category": ("must be a string, a number, a boolean or null", "send one value; lists belong to list features"),
     "list": ("must be a list of strings or numbers, or null", "put the value into a list"),
 }
-_INT64 = range(-(2**63), 2**63)
+_INT64_END = 2**63
+_INT64 = range(-_INT64_END, _INT64_END)
+_NUMERIC: frozenset[type] = frozenset({bool, int, float})
+_NUMBERS = _NUMERIC | {type(None)}
+_SCALARS = _NUMBERS | {str}
 
 
 def kind_of(feature: FeatureSpec) -> Kind:
@@ -24,6 +29,28 @@ def kind_of(feature: FeatureSpec) -> Kind:
     if isinstance(feature, NumericFeature):
         return "number"
     return "category" if isinstance(feature, CategoricalFeature) else "list"
+
+
+def is_plain(values: Sequence[Any], kind: Kind) -> bool:
+    """Whether no value of one column needs a closer look, told in a fraction of the time that `check` takes.
+
+    Args:
+        values: As bodies bring them.
+        kind: What the column holds.
+    """
+    if kind == "list":
+        lists = [value for value in values if value is not None]
+        return set(map(type, lists)) <= {list} and _are_plain(list(chain.from_iterable(lists)), _SCALARS)
+    return _are_plain(values, _NUMBERS if kind == "number" else _SCALARS)
+
+
+def _are_plain(values: Sequence[Any], accepted: frozenset[type]) -> bool:
+    """Scalars of these types and null; numbers of a size that every kind can hold."""
+    types = set(map(type, values))
+    if not types <= accepted:
+        return False
+    numbers = values if types <= _NUMERIC else [value for value in values if type(value) in _NUMERIC]
+    return min(numbers, default=0) >= -_INT64_END and max(numbers, default=0) < _INT64_END
 
 
 def check(values: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> Iterator[FieldError]:

@@ -11,7 +11,7 @@ from feature_store import FeatureRow
 from ranker.encoded import Places, SideTensors
 from ranker.encoding import Encoder
 from ranker.errors import DataError
-from serving.feature_plan import Columns, FeaturePlan, Wanted, no_columns
+from serving.feature_plan import Columns, FeaturePlan, Given, Wanted, no_columns
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import ItemEncoder
 from serving.items.snapshot import Found, ItemSnapshot
@@ -93,20 +93,12 @@ class ItemSide:
         places = sorted({*wanted.overrides, *unnamed})
         if not places:
             return found.items
-        given = [wanted.overrides.get(place, {}) for place in places]
-        columns: dict[str, list[Any]] = {}
-        places_of: dict[str, tuple[Places, Places]] = {}
-        for name in self.plan.item:
-            if rows := [row for row, features in enumerate(given) if name in features]:
-                columns[name] = [features.get(name) for features in given]
-                places_of[name] = _pairs(places, rows)
-        if unnamed:
-            absent = set(unnamed)
-            rows = [row for row, place in enumerate(places) if place in absent]
-            for name in self.plan.item_id:
-                columns[name] = [wanted.item_ids[place] for place in places]
-                places_of[name] = _pairs(places, rows)
-        return self.encoder.layout.put(found.items, self.encoder.values(columns, len(places)), places_of)
+        columns = dict(wanted.given)
+        columns |= {name: Given(unnamed, [wanted.item_ids[place] for place in unnamed]) for name in self.plan.item_id}
+        rows = _Rows(places)
+        values = {name: rows.spread(given) for name, given in columns.items()}
+        places_of = {name: rows.pairs(given.places) for name, given in columns.items()}
+        return self.encoder.layout.put(found.items, self.encoder.values(values, len(places)), places_of)
 
     def _num_missing(self, wanted: Wanted, absent: Sequence[int]) -> int:
         return sum(self.plan.needs_row(wanted.overrides.get(place, ())) for place in absent)
@@ -116,12 +108,32 @@ def item_columns(plan: FeaturePlan, wanted: Wanted, rows: Sequence[FeatureRow | 
     """The candidates' rows by column: stored values, then what the candidates override."""
     # `get`: a row written before a column was added does not have it; to the model that is a missing value.
     columns = {name: [None if row is None else row.values.get(name) for row in rows] for name in plan.item}
-    for place, features in wanted.overrides.items():
-        for name, value in features.items():
+    for name, given in wanted.given.items():
+        for place, value in zip(given.places, given.values, strict=True):
             columns[name][place] = value
     columns |= {name: list(wanted.item_ids) for name in plan.item_id}
     return columns or no_columns(len(wanted.item_ids))
 
 
-def _pairs(places: Sequence[int], rows: Sequence[int]) -> tuple[Places, Places]:
-    return np.array([places[row] for row in rows], np.int64), np.array(rows, np.int64)
+class _Rows:
+    """A row for each place where something is given."""
+
+    def __init__(self, places: list[int]) -> None:
+        self._places = places
+        self._row_of = {place: row for row, place in enumerate(places)}
+        self._all = np.array(places, np.int64), np.arange(len(places))
+
+    def spread(self, given: Given) -> Sequence[Any]:
+        """Values of a column in every row, `None` where nothing was given."""
+        if given.places == self._places:
+            return given.values
+        values: list[Any] = [None] * len(self._row_of)
+        for place, value in zip(given.places, given.values, strict=True):
+            values[self._row_of[place]] = value
+        return values
+
+    def pairs(self, places: Sequence[int]) -> tuple[Places, Places]:
+        """Places, and the row of each."""
+        if places == self._places:
+            return self._all
+        return np.array(places, np.int64), np.array([self._row_of[place] for place in places], np.int64)

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from ranker.encoding import Encoder
 from ranker.schema import Schema
-from serving.values import Kind, check
+from serving.values import Kind, check, is_plain
 
 KINDS: dict[str, Kind] = {"number": "number", "category": "category", "list": "list"}
 SCHEMA = Schema.model_validate(
@@ -49,6 +49,20 @@ def test_what_passes_can_be_encoded_beside_stored_values(brought: dict[str, Any]
     tensors = ENCODER.encode_side(columns, "item")
     assert tensors.numeric_BN.shape == (3, 1)
     assert tensors.numeric_BN.isfinite().all()
+
+
+@given(columns=st.lists(values, max_size=5), kind=st.sampled_from(list(KINDS)))
+def test_what_needs_no_closer_look_has_no_fault(columns: list[Any], kind: Kind) -> None:
+    faults = [fault for value in columns for fault in check({kind: value}, KINDS, "context")]
+    assert not (is_plain(columns, kind) and faults)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [([1, 2.5, True, None], "number"), ([1, "a", None], "category"), ([["a", 1], None, []], "list"), ([None], "list")],
+)
+def test_what_bodies_usually_bring_needs_no_closer_look(column: list[Any], kind: Kind) -> None:
+    assert is_plain(column, kind)
 
 
 def fitting(row: dict[str, Any]) -> dict[str, Any]:
