@@ -36,7 +36,10 @@ class Server:
     policy_admin: PolicyAdmin
 
 
-def _server(request: Request) -> Server:
+# Coroutines all: FastAPI sends plain functions to a thread and back, for every request.
+
+
+async def _server(request: Request) -> Server:
     return cast(Server, request.app.state.server)
 
 
@@ -44,7 +47,7 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-def _call(request: Request) -> Call:
+async def _call(request: Request) -> Call:
     state = request.state
     return Call(state.request_id, state.deadline, state.timeline)
 
