@@ -54,6 +54,7 @@ def measure(name: str, world: ServingWorld, bodies: Bodies, agreement: Agreement
         server.running(world, next(iter(bodies.values()))[0], Path(logs)) as (tree, port),
     ):
         agreed = {kind: agreement.check(name, kind, port, server.path) for kind in bodies}
+        tree.settle()
         cells = [
             {"body": kind, "connections": connections}
             | figures(_loaded(tree, port, server.path, bodies[kind], connections, asked.seconds))

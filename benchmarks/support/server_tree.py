@@ -15,6 +15,7 @@ from typing import NamedTuple
 import psutil
 
 _START_SECONDS, _STOP_SECONDS, _GRACE_SECONDS = 180.0, 20.0, 1.0
+_LOOK_SECONDS, _BUSY = 1.0, 0.2  # cores that a server without requests may take
 
 
 class ProcessMemory(NamedTuple):
@@ -56,6 +57,14 @@ class ServerTree:
                 continue
             found.append(ProcessMemory(memory.uss / 1e6, memory.pss / 1e6))
         return sorted(found, reverse=True)
+
+    def settle(self) -> None:
+        """Wait until the processes are idle: servers go on preparing when they answer already."""
+        deadline = time.monotonic() + _START_SECONDS
+        spent, last = _BUSY, self.cpu_seconds()
+        while spent >= _BUSY * _LOOK_SECONDS and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            spent, last = self.cpu_seconds() - last, self.cpu_seconds()
 
     def stop(self) -> None:
         """Ask the first process to end; end by force what it leaves behind."""

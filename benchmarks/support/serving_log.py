@@ -72,6 +72,7 @@ def experiment() -> dict[str, Any]:
         },
         "model": {"name": "mmoe", "num_experts": 4, "expert_dims": [256, 128], "tower_dims": [64]},
         "training": {"epochs": 1},
+        "export": {"engines": ["aotinductor"]},
         "calibration": {"method": "none"},
         "fusion": {"terms": [{"output": output, "weight": weight} for output, weight in WEIGHTS.items()]},
     }
