@@ -16,7 +16,7 @@ from feature_store import FeatureStore
 from ranker.registry import Registry
 from serving import errors
 from serving.admin import PolicyAdmin
-from serving.admission import Admission, Queue
+from serving.admission import Admission, Door, Queue
 from serving.body_limit import BodyLimit
 from serving.breaker import Breaker
 from serving.deps import Server
@@ -62,6 +62,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     """
     metrics = Metrics(_version(), shared)
     drain, queue = Drain(), Queue(settings.limits.max_waiting)
+    door = Door(queue, metrics, settings.limits.timeout_ms)
     log = RequestLog(settings.request_log, metrics)
     tracing = settings.tracing.build()
     app = FastAPI(
@@ -75,10 +76,10 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     errors.install(app)
     limits = settings.limits
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds)
-    app.add_middleware(Admission, queue=queue, metrics=metrics, timeout_ms=limits.timeout_ms)
+    app.add_middleware(Admission, door=door, queue=queue, metrics=metrics)
     app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log, tracing=tracing)
     app.openapi = document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
-    app.state.drain = drain
+    app.state.drain, app.state.door = drain, door
     return app
 
 
@@ -104,7 +105,7 @@ def _lifespan(
             fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
             items = _items(settings, store, metrics)
             stack.push_async_callback(items.close)
-            models = Models(Registry(settings.registry), features, items, metrics, engine)
+            models = Models(Registry(settings.registry), features, items, metrics, engine, settings.make_engine)
             policies = PolicyCache(policy_store)
             ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
             app.state.server = Server(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import torch
 
+from ranker.bundle import Bundle
 from ranker.errors import RankerError
 from ranker.registry import Registry
 from serving.engine import Engine
@@ -37,8 +39,10 @@ class Models:
         items: ItemTables,
         metrics: Metrics,
         engine: Engine | None = None,
+        make_engine: Callable[[Bundle], Engine] = Engine,
     ) -> None:
         self._registry = registry
+        self._make_engine = make_engine
         self._features = features
         self._items = items
         self._metrics = metrics
@@ -145,7 +149,7 @@ class Models:
             self._refuse(pointer, str(exc))
 
     def _load(self, version: str) -> Engine:
-        return Engine(self._registry.load(version))
+        return self._make_engine(self._registry.load(version))
 
     async def _fit(self) -> None:
         """Swap the next engine in if the store has what it needs, or if there is nothing to lose."""

@@ -8,8 +8,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_store import StoreConfig
+from ranker.bundle import Bundle
 from ranker.schema import FrozenConfig
 from serving.breaker import Breaker
+from serving.engine import Engine, EngineName
 from serving.fallback import Fallback
 from serving.items import ItemTables
 from serving.policies import PolicyStoreConfig, SQLitePolicyStore
@@ -72,6 +74,11 @@ class Settings(BaseSettings):
     )
 
     registry: Path = Field(description="Folder of published bundles; the current one is served.")
+    engine: EngineName = Field(
+        "auto",
+        description="What computes scores: aotinductor, the network that the bundle has compiled for this kind of "
+        "machine; torchscript; auto: aotinductor where the bundle has it for this machine, else torchscript.",
+    )
     store: StoreConfig = Field(description="Where the features of users and items are.")
     policies: PolicyStoreConfig = Field(
         default_factory=SQLitePolicyStore.Config, description="Where fusion policies are."
@@ -92,3 +99,7 @@ class Settings(BaseSettings):
         0.5, gt=0, description="How soon a policy saved by another process is seen; own saves are seen at once."
     )
     access_log: bool = Field(True, description="One log line per request.")
+
+    def make_engine(self, bundle: Bundle) -> Engine:
+        """A bundle made ready for requests of the sizes that are allowed."""
+        return Engine(bundle, self.engine, self.limits.max_candidates)

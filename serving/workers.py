@@ -71,7 +71,7 @@ def _loaded(settings: Settings) -> Engine | None:
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
     registry = Registry(settings.registry)
     try:
-        engine = Engine(registry.load(registry.current()))
+        engine = settings.make_engine(registry.load(registry.current()))
     except LOAD_ERRORS as exc:
         logger.warning("no model to begin with", extra={"reason": str(exc)})
         return None

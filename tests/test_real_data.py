@@ -43,7 +43,7 @@ def test_hillstrom_is_a_calibrated_funnel(data_folder: Path, tmp_path: Path) -> 
 
 
 def test_ebnerd_ranks_over_http_as_it_was_evaluated(data_folder: Path, tmp_path: Path) -> None:
-    config = load_config(ebnerd.CONFIG, ("training.epochs=3",))
+    config = load_config(ebnerd.CONFIG, ("training.epochs=3", "export.precision=fp32"))
     found = ebnerd.run(data_folder / "ebnerd", tmp_path, config)
     assert found.requests == 210
     assert found.largest_difference < 1e-5

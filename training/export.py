@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from training.network import Network
 from training.precision import resolve
 from training.precision_check import check_precision, largest_error, misses
 from training.predictions import outputs_of
+
+logger = logging.getLogger(__name__)
 
 # Shapes: N = test rows
 
@@ -165,7 +168,9 @@ def compile_network(graph: ServingGraph, export: ExportConfig, folder: Path) -> 
     compiled: dict[CompiledEngine, Path] = {}
     for engine in export.engines:
         exporter = EXPORTERS[engine]
-        if exporter.unavailable() is None:
+        if problem := exporter.unavailable():
+            logger.warning("the bundle will be without %s: %s", engine, problem)
+        else:
             compiled[engine] = folder / exporter.file
             item_KV, request_1P = graph.example()
             exporter.export(graph.network, item_KV, request_1P, compiled[engine])

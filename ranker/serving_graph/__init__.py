@@ -7,7 +7,7 @@ was traced, so that no architecture needs a second definition for serving:
   the representation itself;
 - `wide`: products that read the same input become one;
 - `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
-- `mixing`: softmax over few experts is computed along the rows;
+- `mixing`: softmax over few experts is computed along the rows, and groups of experts are mixed where they are;
 - `bfloat16`: products that training, too, may compute in bfloat16 are computed in it.
 
 Example:

@@ -50,6 +50,8 @@ def lower(network: fx.GraphModule) -> None:
                 if read not in low:
                     node.replace_input_with(read, cast(read, node, torch.bfloat16))
             low.add(node)
+            if node.target is ATEN.baddbmm.default:
+                _read_dense(network, node)
         elif node.target in _KEEPS and all(read in low for read in reads):
             low.add(node)
         else:
@@ -57,3 +59,12 @@ def lower(network: fx.GraphModule) -> None:
                 if read in low:
                     node.replace_input_with(read, cast(read, node, torch.float32))
     prune(network)
+
+
+def _read_dense(network: fx.GraphModule, batched: fx.Node) -> None:
+    """Copy the rows of each product of a batch to be neighbours: oneDNN would do it anyhow, and takes longer."""
+    read = batched.args[1]
+    assert isinstance(read, fx.Node)
+    with network.graph.inserting_before(batched):
+        dense = network.graph.call_function(ATEN.contiguous.default, (read,))
+    batched.replace_input_with(read, dense)

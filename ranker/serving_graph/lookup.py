@@ -19,7 +19,7 @@ from ranker.schema import (
 from ranker.serving_graph.tables import Place, StackedTables
 
 # Shapes: B = rows of one side, S = embedding sets, V = one side's columns in one set, E = embedded features,
-# G = features of one width with one value per row, W = rows of all tables of that width, N = plain numbers
+# G = features of one width with one value per row, M = B * G, W = rows of all tables of that width, N = plain numbers
 
 
 class SideLookup(nn.Module):
@@ -118,10 +118,11 @@ class Lookup(nn.Module):
 
     def forward(self, ids_GB: Tensor) -> Tensor:
         """Embeddings side by side, [B, S, columns]."""
-        values_BGV: Tensor = F.embedding((ids_GB + self.starts_G1).t(), self.weight)
-        if self.num_sets == 1:
-            return values_BGV.flatten(1).unsqueeze(1)
-        values_BGSV: Tensor = values_BGV.unflatten(2, [self.num_sets, -1])
+        rows_M = (ids_GB + self.starts_G1).t().flatten()
+        # Bags of one: the same rows as by `F.embedding`, by a kernel that fetches the next ones ahead.
+        values_MV = F.embedding_bag(rows_M, self.weight, torch.arange(rows_M.size(0)), mode="sum")
+        width = self.weight.size(1) // self.num_sets
+        values_BGSV: Tensor = values_MV.view(ids_GB.size(1), ids_GB.size(0), self.num_sets, width)
         return values_BGSV.transpose(1, 2).flatten(2)
 
 

@@ -1,12 +1,15 @@
-"""Softmax over few experts, computed along the rows."""
+"""Mixing experts by gates: softmax over few experts, and sums over groups of them."""
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from torch import fx
 
-from ranker.serving_graph.trace import ATEN
+from ranker.serving_graph.constants import prune
+from ranker.serving_graph.trace import ATEN, FULL_PRECISION
 
-# Shapes: B = rows, E = experts
+# Shapes: B = rows, E = experts, H = width of an expert's output
 
 
 def mix_along_rows(network: fx.GraphModule) -> None:
@@ -26,3 +29,31 @@ def mix_along_rows(network: fx.GraphModule) -> None:
         node.replace_all_uses_with(shares_BE)
         graph.erase_node(node)
     network.recompile()
+
+
+def mix_group_by_group(network: fx.GraphModule) -> None:
+    """Mix groups of experts where they are, and add up: no copy puts all experts side by side first.
+
+    A product of shares [B, 1, E] and experts [B, E, H] that were put together from groups becomes a sum of products.
+    """
+    graph = network.graph
+    for node in list(graph.nodes):
+        joined = node.args[1] if node.target is ATEN.bmm.default else None
+        if not isinstance(joined, fx.Node) or joined.target is not ATEN.cat.default or joined.args[1:] != (1,):
+            continue
+        groups = list(joined.args[0])  # type: ignore[arg-type]
+        ends = list(accumulate(group.meta["val"].shape[1] for group in groups))
+        mixed: fx.Node | None = None
+        with graph.inserting_before(node):
+            for start, end, group in zip([0, *ends], ends, groups, strict=False):
+                if start == end:
+                    continue  # a group without experts
+                shares = graph.call_function(ATEN.slice.Tensor, (node.args[0], 2, start, end))
+                if mixed is None:
+                    mixed = graph.call_function(ATEN.bmm.default, (shares, group))
+                else:
+                    mixed = graph.call_function(ATEN.baddbmm.default, (mixed, shares, group))
+                mixed.meta = {**node.meta, FULL_PRECISION: True}
+        assert mixed is not None
+        node.replace_all_uses_with(mixed)
+    prune(network)

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from ranker.manifest import Precision
 from ranker.serving_graph.bfloat16 import lower
 from ranker.serving_graph.constants import fold_constants
-from ranker.serving_graph.mixing import mix_along_rows
+from ranker.serving_graph.mixing import mix_along_rows, mix_group_by_group
 from ranker.serving_graph.split import split
 from ranker.serving_graph.trace import trace
 from ranker.serving_graph.views import read_whole
@@ -65,6 +65,7 @@ def serve(
         widen(traced, num_sets, keep_full_precision=precision == "bf16")
         weight_PU, bias_P = split(traced, request_columns, item_columns)
         mix_along_rows(traced)
+        mix_group_by_group(traced)
         if precision == "bf16":
             lower(traced)
         scriptable(traced)

@@ -70,19 +70,17 @@ def _is_linear(network: fx.GraphModule, node: fx.Node, images: dict[fx.Node, Any
     if node.target in (ATEN.add.Tensor, ATEN.sub.Tensor):
         return all(linear) and len(node.args) == 2 and all(isinstance(arg, fx.Node) for arg in node.args)
     if node.target is ATEN.mul.Tensor:
-        return linear.count(True) == 1 and _acts_on_columns(network, node, images)
+        factors = [arg for arg in node.args if arg not in images]
+        return len(factors) == 1 and _same_in_every_row(network, factors[0])
     if node.target is ATEN.linear.default:
         return linear[0] and len(node.args) == 2
     return False
 
 
-def _acts_on_columns(network: fx.GraphModule, node: fx.Node, images: dict[fx.Node, Any]) -> bool:
-    """Whether a product by element has the same factors in every row."""
-    other = next((read for read in node.all_input_nodes if read not in images), None)
-    if other is None:
-        return True  # a plain number
-    tensor = constant(network, other)
-    return tensor is not None and tensor.dim() <= 1
+def _same_in_every_row(network: fx.GraphModule, factor: object) -> bool:
+    """Whether a factor by element is a plain number, or one per column."""
+    tensor = constant(network, factor)
+    return isinstance(factor, int | float) if tensor is None else tensor.dim() <= 1
 
 
 def _fold(network: fx.GraphModule, linear: fx.Node, image_DI: Tensor, x_BD: fx.Node) -> None:

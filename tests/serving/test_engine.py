@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from ranker.bundle import Bundle
 from ranker.encoding import Encoder, ModelSide, SideTensors
 from ranker.errors import BundleError
 from ranker.schema import Schema
-from serving.engine import Engine
+from ranker.serving_graph import bucket_sizes
+from serving.engine import Engine, EngineName, Outputs
 from serving.feature_plan import Columns
 from tests.serving.conftest import CANDIDATES, CONTEXT, features_of, make_bundle, offline
 
@@ -69,3 +71,33 @@ def test_a_model_may_have_features_on_one_side_only(tmp_path: Path, side: str) -
     nothing: Columns = {"": [None]}
     scored = engine.score(*((nothing, price) if side == "item" else (price, nothing)))
     assert scored.outputs["ctr"].shape == (1,)
+
+
+def test_every_bucket_is_warm_before_the_first_request(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    score = Engine.score_encoded
+
+    def counted(engine: Engine, request: SideTensors, items: SideTensors) -> Outputs:
+        sizes.append(len(items.numeric_BN))
+        return score(engine, request, items)
+
+    monkeypatch.setattr(Engine, "score_encoded", counted)
+    Engine(bundle, max_candidates=1300)
+    assert set(bucket_sizes(1300)) <= set(sizes)
+
+
+@pytest.mark.parametrize(("name", "level"), [("auto", logging.INFO), ("aotinductor", logging.WARNING)])
+def test_without_a_compiled_network_torchscript_scores(
+    bundle: Bundle, name: EngineName, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert Engine(bundle, name).name == "torchscript"
+    told = next(record for record in caplog.records if record.message == "scoring by TorchScript")
+    assert told.levelno == level
+    assert "exported without it" in str(vars(told)["reason"])
+
+
+def test_torchscript_is_a_choice(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert Engine(bundle, "torchscript").name == "torchscript"
+    assert [record for record in caplog.records if record.message == "scoring by TorchScript"] == []

@@ -18,6 +18,7 @@ from ranker.bundle import Bundle
 from ranker.calibration import Calibration
 from ranker.encoding import Encoder
 from ranker.errors import BundleError
+from ranker.exporters import AOTInductor
 from training.config import ExperimentConfig
 from training.data import Impressions
 from training.export import export_bundle, first_test_rows
@@ -149,3 +150,90 @@ def test_disagreement_writes_nothing(
             version="20260101T000000Z-abcdef",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("group")
+def test_bfloat16_is_recorded_and_holds_its_own_tolerance(
+    settings: dict[str, Any], log_file: Path, log_table: pa.Table, tmp_path: Path
+) -> None:
+    settings["export"] |= {"precision": "bf16", "max_score_error": 0.1, "min_top_k_overlap": 0.5, "max_auc_loss": 0.05}
+    bundle = exported(settings, log_file, tmp_path / "bundle")
+    check = bundle.manifest.precision_check
+    assert bundle.manifest.precision == "bf16"
+    assert check is not None
+    assert check.rows == 105
+    assert 1e-6 < check.score_error < 0.1
+    assert bundle.manifest.golden_tolerance == 2 * check.score_error
+    assert 1e-6 < bundle.verify_golden() <= check.score_error
+    low = {tensor.dtype for tensor in bundle.model.network.state_dict().values()}
+    assert low == {torch.bfloat16, torch.float32}
+
+
+@pytest.mark.usefixtures("group")
+def test_bfloat16_that_costs_too_much_is_refused_or_left_alone(
+    settings: dict[str, Any], log_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings["export"] |= {"precision": "bf16", "max_score_error": 1e-9}
+    with pytest.raises(BundleError, match=r"bf16 costs too much on 105 test rows: .*max_score_error is 1e-09; set"):
+        exported(settings, log_file, tmp_path / "refused")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("training.export.resolve", lambda *_: "bf16")  # as on a machine that has it
+    settings["export"]["precision"] = "auto"
+    bundle = exported(settings, log_file, tmp_path / "exact")
+    assert bundle.manifest.precision == "fp32"
+    assert bundle.manifest.precision_check is not None
+    assert bundle.verify_golden() <= 1e-6
+
+
+@pytest.mark.skipif(AOTInductor().unavailable() is not None, reason=str(AOTInductor().unavailable()))
+@pytest.mark.usefixtures("group")
+def test_a_compiled_network_scores_single_requests(
+    settings: dict[str, Any], log_file: Path, log_table: pa.Table, tmp_path: Path
+) -> None:
+    settings["export"]["engines"] = ["aotinductor"]
+    bundle = exported(settings, log_file, tmp_path / "bundle")
+    assert set(bundle.manifest.compiled) == {"aotinductor"}
+    assert bundle.misfit("aotinductor") is None
+    compiled = bundle.compiled("aotinductor")
+    item = bundle.encoder.encode_side(log_table.slice(3, 83), "item")
+    for row in (1, 2):
+        request = bundle.encoder.encode_side(log_table.slice(row, 1), "request")
+        expected = bundle.score(request, item)
+        for name, values in compiled.score(request, item).items():
+            np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6)
+    assert compiled.verify_golden() <= 1e-6
+    nothing = bundle.encoder.encode_side(log_table.slice(0, 0), "item")
+    assert {values.shape for values in compiled.score(request, nothing).values()} == {(0,)}
+
+
+@pytest.mark.usefixtures("group")
+def test_without_a_compiler_the_bundle_does_without(
+    settings: dict[str, Any], log_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    settings["export"]["engines"] = ["aotinductor"]
+    bundle = exported(settings, log_file, tmp_path / "bundle")
+    assert bundle.manifest.compiled == {}
+    assert "exported without it" in str(bundle.misfit("aotinductor"))
+    with pytest.raises(BundleError, match=r"cannot be served by aotinductor: the bundle was exported without it"):
+        bundle.compiled("aotinductor")
+
+
+def exported(settings: dict[str, Any], log_file: Path, path: Path) -> Bundle:
+    """An untrained network as a bundle."""
+    config = ExperimentConfig.model_validate(settings)
+    impressions = Impressions(log_file, config)
+    encoder = Encoder.fit(config.data_schema, impressions.rows("train"))
+    bundle = export_bundle(
+        path,
+        config=config,
+        network=Network(config, encoder, torch.device("cpu")),
+        encoder=encoder,
+        calibration=Calibration.identity(config.data_schema),
+        impressions=impressions,
+        metrics={},
+        data={},
+        version="20260101T000000Z-abcdef",
+    )
+    assert bundle is not None
+    return bundle

@@ -1,0 +1,1 @@
+"""The naive networks in onnxruntime, timed from outside."""
