@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.deadline import HEADER, Deadline
-from serving.errors import Overloaded, ServingError, problem_response
+from serving.errors import OVERLOADED, InvalidRequest, Overloaded, ServingError, problem_bytes, problem_response
 from serving.metrics import Metrics
 
 RANKING_PATHS = frozenset({"/rank", "/rank/batch"})
 _HEADER = HEADER.lower().encode()
+Headers = Iterable[tuple[bytes, bytes]]
 _SMOOTHING = 0.1  # share that one ranking has in the mean time of a ranking
 
 
@@ -48,7 +50,7 @@ class Queue:
         if self._num_waiting >= self._max_waiting:
             reason = f"{self._num_waiting} rankings wait already (RANKER_LIMITS__MAX_WAITING)"
         elif wait > deadline.remaining():
-            reason = f"it would wait {wait * 1000:.0f} ms, and has {deadline.timeout_ms} ms"
+            reason = f"it would wait {wait:.1f} s, and has {deadline.timeout_ms} ms"
         else:
             return
         raise Overloaded(f"more requests than this server can rank: {reason}; send it again later", math.ceil(wait))
@@ -67,14 +69,56 @@ class Queue:
         self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
 
 
-class Admission:
-    """ASGI middleware that gives every ranking request its deadline, and refuses it before anything is read of it."""
+class Door:
+    """Decides about ranking requests as soon as their headers are there, before anything is made of them.
 
-    def __init__(self, app: ASGIApp, queue: Queue, metrics: Metrics, timeout_ms: int) -> None:
-        self._app = app
+    A server of ours asks it for each request, and answers refused ones from the parser: under overload most are, and
+    what they cost is what the others lose.
+    """
+
+    def __init__(self, queue: Queue, metrics: Metrics, timeout_ms: int) -> None:
         self._queue = queue
         self._metrics = metrics
         self._timeout_ms = timeout_ms
+        self._answered = {path: metrics.requests.labels(path, "POST", str(int(OVERLOADED))) for path in RANKING_PATHS}
+
+    def deadline(self, headers: Headers) -> Deadline:
+        """The deadline of a request that comes in now.
+
+        Raises:
+            InvalidRequest: Its header makes no sense.
+            Overloaded: There is no place for it.
+        """
+        deadline = Deadline.begin(_timeout(headers), self._timeout_ms)
+        try:
+            self._queue.admit(deadline)
+        except Overloaded:
+            self._metrics.refused.inc()
+            raise
+        return deadline
+
+    def refusal(self, path: str, headers: Headers) -> bytes | None:
+        """The whole HTTP answer to a request that is to be refused; `None` if it may come in, or is wrong otherwise."""
+        if path not in RANKING_PATHS or self._queue.num_waiting == 0:
+            return None
+        try:
+            self.deadline(headers)
+        except Overloaded as exc:
+            self._answered[path].inc()
+            return _refusal(str(exc), exc.retry_after_seconds)
+        except InvalidRequest:
+            pass  # answered in full where all other faults are
+        return None
+
+
+class Admission:
+    """ASGI middleware that asks the door about every ranking request, and gives those that may enter their deadline."""
+
+    def __init__(self, app: ASGIApp, door: Door, queue: Queue, metrics: Metrics) -> None:
+        self._app = app
+        self._door = door
+        self._queue = queue
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
@@ -82,14 +126,10 @@ class Admission:
             await self._app(scope, receive, send)
             return
         try:
-            deadline = Deadline.begin(_timeout(scope), self._timeout_ms)
-            self._queue.admit(deadline)
+            scope["state"]["deadline"] = self._door.deadline(scope["headers"])
         except ServingError as exc:
-            self._metrics.refused.labels(type(exc).__name__).inc()
-            scope["state"]["refused"] = True  # counted; a line in the log for each would fill it when it matters
             await problem_response(exc)(scope, receive, send)
             return
-        scope["state"]["deadline"] = deadline
         try:
             with self._queue.hold():
                 self._metrics.waiting.set(self._queue.num_waiting)
@@ -98,8 +138,13 @@ class Admission:
             self._metrics.waiting.set(self._queue.num_waiting)
 
 
-def _timeout(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
+def _timeout(headers: Headers) -> str | None:
+    for name, value in headers:
         if name == _HEADER:
             return str(value, "latin-1")
     return None
+
+
+@lru_cache(maxsize=64)  # the same again and again, when many are refused
+def _refusal(detail: str, retry_after_seconds: int) -> bytes:
+    return problem_bytes(Overloaded(detail, retry_after_seconds))

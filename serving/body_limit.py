@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ServingError, TooLarge, TooSlow, problem_response
 
+_LINGER_SECONDS = 1.0
+
 
 class BodyLimit:
     """ASGI middleware that answers 413 to a larger body, announced or not, and 408 to one that does not arrive.
 
-    Either answer closes the connection, so that nobody has to read what is left of the body.
+    Either answer closes the connection, so that nobody has to read what is left of the body. What still comes in the
+    next moment is read and thrown away: a connection that is closed under a caller who is sending takes the answer
+    with it.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float) -> None:
@@ -29,7 +34,7 @@ class BodyLimit:
         try:
             body = await self._body(scope, receive)
         except ServingError as exc:
-            await problem_response(exc)(scope, receive, send)
+            await _refuse(exc, receive, send)
             return
         if body is None:
             return  # nobody is left to answer
@@ -70,3 +75,15 @@ class BodyLimit:
                 f"the body must have at most {self._max_bytes} bytes; send less, split it, "
                 "or raise RANKER_LIMITS__MAX_BODY_BYTES"
             )
+
+
+async def _refuse(error: ServingError, receive: Receive, send: Send) -> None:
+    """Answer, and close the connection when the caller has stopped sending, or after a moment."""
+    response = problem_response(error)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,8 +1,9 @@
-"""One connection of a client: a request head that does not arrive, or does not end, closes it."""
+"""One connection of a client: what is to be refused is refused before anything is made of it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -21,11 +22,21 @@ class Connection(HttpToolsProtocol):
 
     Args:
         head_timeout_seconds: How long a head may take.
+        refusal: Asked with path and headers of each request: the whole answer if it is to be refused at once, and
+            nothing is made of it.
     """
 
-    def __init__(self, *arguments: Any, head_timeout_seconds: float, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        head_timeout_seconds: float,
+        refusal: Callable[[str, list[tuple[bytes, bytes]]], bytes | None],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
         self._head_timeout_seconds = head_timeout_seconds
+        self._refusal = refusal
+        self._refused = False  # the request whose body comes in now
         self._head_bytes = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
@@ -68,9 +79,31 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        """Its headers are there."""
+        """Its headers are there: make a request of it, or refuse it."""
         self._in_head = False
-        super().on_headers_complete()
+        refusal = None if self._answering() else self._refusal(self.url.decode("latin-1"), self.headers)
+        self._refused = refusal is not None
+        if refusal is None:
+            super().on_headers_complete()
+        else:
+            self.transport.write(refusal)
+
+    def on_body(self, body: bytes) -> None:
+        """Part of its body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is whole."""
+        if not self._refused:
+            super().on_message_complete()
+        elif self.parser.should_keep_alive():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            self.transport.close()
 
     def _watch(self) -> None:
         self._timer = self.loop.call_later(self._head_timeout_seconds, self._give_up)

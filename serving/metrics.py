@@ -63,7 +63,7 @@ class Metrics:
             "stage",
         )
         self.waiting = self._gauge("waiting", "Ranking requests taken in and not yet answered.")
-        self.refused = self._counter("refused", "Ranking requests refused before they were read, by reason.", "reason")
+        self.refused = self._counter("refused", "Ranking requests refused before they were read.")
         self.candidates = self._counter("candidates", "Candidates ranked.")
         self.missing_users = self._counter("missing_users", "Rankings without features of the user.")
         self.missing_items = self._counter("missing_items", "Candidates without features in the store.")

@@ -57,7 +57,9 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http=partial(Connection, head_timeout_seconds=head_timeout_seconds),  # type: ignore[arg-type]
+                http=partial(  # type: ignore[arg-type]
+                    Connection, head_timeout_seconds=head_timeout_seconds, refusal=app.state.door.refusal
+                ),
                 ws="none",
                 log_config=None,
                 access_log=False,

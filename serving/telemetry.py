@@ -69,7 +69,7 @@ class Telemetry:
         self._metrics.stages(timeline)
         if self._tracing is not None:
             self._tracing.record(scope, route, timeline, status)
-        if self._access_log and not scope["state"].get("refused"):
+        if self._access_log:
             fields = {
                 "request_id": scope["state"]["request_id"],
                 "method": scope["method"],

@@ -72,7 +72,7 @@ async def test_one_too_many_answers_503_with_retry_after(world: World, monkeypat
             assert refused.headers["x-request-id"]
         metrics = (await client.get("/metrics")).text
         assert "ranker_waiting 2.0" in metrics
-        assert 'ranker_refused_total{reason="Overloaded"} 2.0' in metrics
+        assert "ranker_refused_total 2.0" in metrics
         gate.opened.set()
         assert [response.status_code for response in await asyncio.gather(*inside)] == [200, 200]
         assert (await client.post("/rank", json=BODY)).status_code == 200

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from serving.admission import Door
 from serving.app import create_app
+from serving.errors import Overloaded, problem_bytes
 from serving.server import Server, Stopping, bind
 from tests.serving.conftest import World
 
@@ -99,3 +103,34 @@ async def test_a_connection_that_is_used_stays_open(world: World) -> None:
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
             await asyncio.sleep(0.05)
         writer.close()
+
+
+async def test_what_is_refused_leaves_its_connection_fit_for_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = itertools.cycle([problem_bytes(Overloaded("no place", 3)), None, None])
+    monkeypatch.setattr(Door, "refusal", lambda *_: next(turns))
+    body = json.dumps({"candidates": ["i1", "i2"]}).encode()
+    request = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    async with listening(world, 60) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        statuses: list[bytes] = []
+        for pieces in ([request], [request], [request[:40], request[40:-3], request[-3:]]) * 3:
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.01)
+            head = await reader.readuntil(b"\r\n\r\n")
+            statuses.append(head.split()[1])
+            await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.close()
+    assert statuses == [b"503", b"200", b"200"] * 3
+
+
+async def test_a_refused_request_may_be_the_last_of_its_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Door, "refusal", lambda *_: problem_bytes(Overloaded("no place", 3)))
+    async with listening(world, 60) as port:
+        answer = await said(port, HEAD + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc")
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 3" in answer or b"retry-after: 3" in answer
