@@ -10,8 +10,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
 
 PACKAGES := ranker training serving feature_store
-# Without the one that takes hours.
-BENCHMARKS = $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/comparison.py,$(wildcard benchmarks/*.py)))
+# Without those that take hours, or half of one.
+BENCHMARKS = $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/comparison.py %/soak.py,$(wildcard benchmarks/*.py)))
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,7 +21,7 @@ SHELL       := /bin/bash
 # What pip would do, but on every core. `|| true`: some packages carry files that only a newer Python compiles.
 COMPILE_BYTECODE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
-.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-features bench-catalogue bench-serve bench-comparison bench-engine serve docs containers clean
+.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-features bench-catalogue bench-serve bench-comparison bench-engine bench-faults soak fuzz serve docs containers clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,15 @@ bench-serve: $(DEV) ## Speed of /rank against LitServe, BentoML, Ray Serve, Torc
 
 bench-engine: $(DEV) ## Forward time of one request: naive TorchScript, ours, AOTInductor, onnxruntime, and the floor
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-faults: $(DEV) ## Hurt running servers in every way that we know, and print what their callers saw
+	$(BIN)/python -m benchmarks.faults $(ARGS)
+
+soak: $(DEV) ## Half an hour at 70 % of the peak, with new models and features meanwhile: percentiles, errors, memory
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+fuzz: $(DEV) ## 50,000 requests, right and wrong, to a running server: no 5xx, no hang
+	$(BIN)/python -m scripts.fuzz $(ARGS)
 
 bench-comparison: $(DEV) ## Every architecture and balance on the real data sets, into docs/comparison.md; hours, resumes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.comparison --workers 2 $(ARGS)
