@@ -90,7 +90,11 @@ class Wanted:
     @cached_property
     def given(self) -> dict[str, Given]:
         """The same overrides, column by column."""
-        return {name: self._given(name) for name in dict.fromkeys(chain.from_iterable(self.overrides.values()))}
+        places, brought = list(self.overrides), list(self.overrides.values())
+        if len(set(map(tuple, brought))) == 1:  # all bring the same columns, in the same order
+            columns = zip(*(features.values() for features in brought), strict=True)
+            return {name: Given(places, values) for name, values in zip(brought[0], columns, strict=True)}
+        return {name: self._given(name) for name in dict.fromkeys(chain.from_iterable(brought))}
 
     def _given(self, name: str) -> Given:
         values = [features[name] for features in self.overrides.values() if name in features]

@@ -178,6 +178,7 @@ class ItemTables:
                 side.snapshot = opened
                 return True
             else:
+                self._unfit = {other for other in self._unfit if other > name}  # older ones are not looked at
                 return True
         return False
 
