@@ -35,7 +35,7 @@ from benchmarks.support.closed_loop import Load, run
 from benchmarks.support.rank_requests import BODY_KINDS, BodyKind, RequestBodies
 from benchmarks.support.ranking_servers import OURS, SERVERS
 from benchmarks.support.results import RESULTS, machine, write_results
-from benchmarks.support.serve_tables import markdown
+from benchmarks.support.serve_tables import FIGURES, markdown
 from benchmarks.support.server_tree import ServerTree
 from benchmarks.support.serving_world import ROOT, ServingWorld
 
@@ -103,7 +103,7 @@ def summary(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) ->
     for place, cell in enumerate(theirs[0]["cells"]):
         pairs = [(one["cells"][place], other["cells"][place]) for one, other in zip(ours, theirs, strict=True)]
         line: dict[str, Any] = {"body": cell["body"], "connections": cell["connections"]}
-        for name in ("requests_per_second", "p50_ms", "p99_ms", "cpu_ms"):
+        for name in FIGURES:
             line |= {
                 name: median(other[name] for _, other in pairs),
                 f"ours_{name}": median(one[name] for one, _ in pairs),

@@ -77,6 +77,7 @@ SERVERS = {
     OURS: RankingServer(_ours(), settings=_SETTINGS),
     "ours, 2 workers": RankingServer(_ours("--workers", "2"), settings=_SETTINGS),
     "ours, features in Redis": RankingServer(_ours(), in_redis=True, settings=_SETTINGS),
+    "ours by TorchScript": RankingServer(_ours(), settings=_SETTINGS | {"RANKER_ENGINE": "torchscript"}),
     "Starlette + onnxruntime": RankingServer(_peer("starlette")),
     "LitServe": RankingServer(_peer("litserve")),
     "BentoML": RankingServer(_peer("bentoml")),

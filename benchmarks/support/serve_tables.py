@@ -9,81 +9,91 @@ from typing import Any
 from benchmarks.support.ranking_servers import OURS
 
 Contests = Mapping[str, Mapping[str, Any]]
-_RATIOS = (
-    ("requests_per_second", "Requests per second of ours, times theirs"),
-    ("p99_ms", "p99 of ours, as a share of theirs"),
-    ("cpu_ms", "Processor time per request of ours, as a share of theirs"),
-)
+Cell = Mapping[str, Any]
+
+FIGURES = ("requests_per_second", "p50_ms", "p99_ms", "cpu_ms")
+_BODIES = {"ids": "Ids only, the server reads the features", "features": "Features of the candidates in the body"}
+_RATIOS = {
+    "requests_per_second": "Requests per second",
+    "p50_ms": "p50",
+    "p99_ms": "p99",
+    "cpu_ms": "Processor time per request",
+}
 
 
 def markdown(contests: Contests) -> str:
     """All tables."""
-    tables = [_speed(contests, body) for body in ("ids", "features")]
-    tables += [_ratios(contests, figure, title) for figure, title in _RATIOS]
-    return "\n\n".join([*tables, _memory(contests)])
+    tables = [_speed(contests, body) for body in _BODIES if _loads(contests, body)]
+    tables += [_ratios(contests, figure) for figure in FIGURES]
+    return "\n\n".join([*tables, _spread(contests), _memory(contests)])
 
 
 def _speed(contests: Contests, body: str) -> str:
     """Every server by number of connections; ours is the median over all contests."""
     loads = _loads(contests, body)
-    head = [f"{n} connection{'s' * (n > 1)}: requests/s, p50, p99, processor ms" for n in loads]
-    title = {"ids": "Ids only; the server reads the features", "features": "Features of the candidates in the body"}
-    lines = [f"{title[body]}:", "", *_head("server", head)]
-    lines.append(_row(OURS, [_ours(contests, body, n) for n in loads]))
-    for name, contest in contests.items():
-        lines.append(_row(name, [_cell(contest, body, n) for n in loads]))
+    lines = _begin(f"{_BODIES[body]}: requests/s, p50 and p99 in ms, processor ms per request", _connections(loads))
+    for name, cells in _servers(contests).items():
+        found = [cells.get((body, load)) for load in loads]
+        lines.append(_row(name, ["" if cell is None else _figures(cell) for cell in found]))
     return "\n".join(lines)
 
 
-def _ratios(contests: Contests, figure: str, title: str) -> str:
-    places = [(body, n) for body in ("ids", "features") for n in _loads(contests, body)]
-    lines = [f"{title}:", "", *_head("server", [f"{body}, {n}" for body, n in places])]
+def _ratios(contests: Contests, figure: str) -> str:
+    """A figure of ours as a multiple of each other server's."""
+    places = _places(contests)
+    title = f"{_RATIOS[figure]} of ours with one worker and LMDB, as a multiple of the other's of the same round"
+    lines = _begin(title, [f"{body}, {load}" for body, load in places])
     for name, contest in contests.items():
-        found = [_find(contest, body, n) for body, n in places]
-        lines.append(_row(name, ["" if cell is None else f"{cell[f'ratio_{figure}']:.2f}" for cell in found]))
+        ratios = {_place(cell): cell[f"ratio_{figure}"] for cell in contest["summary"]}
+        lines.append(_row(name, [f"{ratios[place]:.2f}" if place in ratios else "" for place in places]))
+    return "\n".join(lines)
+
+
+def _spread(contests: Contests) -> str:
+    """How much longer than most the slowest wait."""
+    places = _places(contests)
+    lines = _begin("p99 as a multiple of p50", [f"{body}, {load}" for body, load in places])
+    for name, cells in _servers(contests).items():
+        found = [cells.get(place) for place in places]
+        lines.append(_row(name, ["" if cell is None else f"{cell['p99_ms'] / cell['p50_ms']:.2f}" for cell in found]))
     return "\n".join(lines)
 
 
 def _memory(contests: Contests) -> str:
     """Largest processes first; of the last round."""
-    lines = ["Memory after the loads, MB:", "", *_head("server", ["private, by process", "all, shared pages once"])]
-    for name, measured in _last_rounds(contests).items():
+    lines = _begin("Memory after the loads, MB", ["private, by process", "all, shared pages once"])
+    last = {name: rounds[-1] for contest in contests.values() for name, rounds in contest["measured"].items()}
+    for name, measured in last.items():
         private = ", ".join(f"{process['private']:.0f}" for process in measured["memory_mb"])
         total = sum(process["proportional"] for process in measured["memory_mb"])
         lines.append(_row(name, [private, f"{total:.0f}"]))
     return "\n".join(lines)
 
 
-def _last_rounds(contests: Contests) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for contest in contests.values():
-        found |= {name: rounds[-1] for name, rounds in contest["measured"].items()}
-    return found
+def _servers(contests: Contests) -> dict[str, dict[tuple[str, int], Cell]]:
+    """Figures of every server by place, ours first: there the median over all contests."""
+    ours: dict[tuple[str, int], list[Cell]] = {}
+    others: dict[str, dict[tuple[str, int], Cell]] = {}
+    for name, contest in contests.items():
+        others[name] = {_place(cell): cell for cell in contest["summary"]}
+        for place, cell in others[name].items():
+            ours.setdefault(place, []).append({figure: cell[f"ours_{figure}"] for figure in FIGURES})
+    medians: dict[tuple[str, int], Cell] = {
+        place: {figure: median(cell[figure] for cell in cells) for figure in FIGURES} for place, cells in ours.items()
+    }
+    return {OURS: medians, **others}
 
 
-def _ours(contests: Contests, body: str, connections: int) -> str:
-    cells = [cell for contest in contests.values() if (cell := _find(contest, body, connections))]
-    names = ("requests_per_second", "p50_ms", "p99_ms", "cpu_ms")
-    return _figures(*(median(cell[f"ours_{name}"] for cell in cells) for name in names))
+def _figures(cell: Cell) -> str:
+    return f"{cell['requests_per_second']:.0f}, {cell['p50_ms']:.1f}, {cell['p99_ms']:.1f}, {cell['cpu_ms']:.1f}"
 
 
-def _cell(contest: Mapping[str, Any], body: str, connections: int) -> str:
-    cell = _find(contest, body, connections)
-    if cell is None:
-        return ""
-    return _figures(cell["requests_per_second"], cell["p50_ms"], cell["p99_ms"], cell["cpu_ms"])
+def _place(cell: Cell) -> tuple[str, int]:
+    return cell["body"], cell["connections"]
 
 
-def _figures(rate: float, p50: float, p99: float, cpu: float) -> str:
-    return f"{rate:.0f}, {p50:.1f}, {p99:.1f}, {cpu:.1f}"
-
-
-def _find(contest: Mapping[str, Any], body: str, connections: int) -> Mapping[str, Any] | None:
-    for cell in contest["summary"]:
-        if (cell["body"], cell["connections"]) == (body, connections):
-            found: Mapping[str, Any] = cell
-            return found
-    return None
+def _places(contests: Contests) -> list[tuple[str, int]]:
+    return [(body, load) for body in _BODIES for load in _loads(contests, body)]
 
 
 def _loads(contests: Contests, body: str) -> list[int]:
@@ -92,8 +102,12 @@ def _loads(contests: Contests, body: str) -> list[int]:
     return sorted({cell["connections"] for cell in cells if cell["body"] == body})
 
 
-def _head(first: str, columns: Sequence[str]) -> list[str]:
-    return [_row(first, columns), "|---" * (len(columns) + 1) + "|"]
+def _connections(loads: Sequence[int]) -> list[str]:
+    return [f"{load} connection{'s' * (load > 1)}" for load in loads]
+
+
+def _begin(title: str, columns: Sequence[str]) -> list[str]:
+    return [f"{title}:", "", _row("server", columns), "|---" * (len(columns) + 1) + "|"]
 
 
 def _row(first: str, cells: Iterable[str]) -> str:
