@@ -41,7 +41,7 @@ from ranker.encoding import Encoder, SideTensors
 from ranker.errors import BundleError, DataError, RankerError
 from ranker.exporters import EXPORTERS, CompiledEngine, ItemNetwork, Machine
 from ranker.fusion import FusionPolicy
-from ranker.golden import golden_scores, golden_table
+from ranker.golden import Disagreement, compare, golden_scores, golden_table
 from ranker.manifest import (
     FIX,
     MANIFEST,
@@ -188,28 +188,37 @@ class Bundle:
             The largest difference, `|score - golden| / max(1, |golden|)`.
 
         Raises:
-            BundleError: It is larger than the manifest's `golden_tolerance`, or the rows cannot be scored.
+            BundleError: One is larger than the manifest's `golden_tolerance`, or the rows cannot be scored.
         """
         path, golden = self.path / "golden.parquet", self.golden()
         try:
-            scores = self.score_rows(golden)
+            request, item = self.encoder.encode(golden)
+            raw = self.raw_outputs(request, item)
         except (torch.jit.Error, RuntimeError, RankerError) as error:
             raise BundleError(f"rows of '{path}' cannot be scored: {error}; export the model again") from error
-        largest = 0.0
-        for output in self.schema.output_names:
-            expected_L = golden_scores(path, golden, output)
-            difference_L = np.abs(scores[output] - expected_L) / np.maximum(1.0, np.abs(expected_L))
-            # NaN compares false, so this refuses it as well.
-            agrees_L = difference_L <= self.manifest.golden_tolerance
-            if not agrees_L.all():
-                row = int(agrees_L.argmin())
-                raise BundleError(
-                    f"'{output}' of row {row} in '{path}' must be {expected_L[row]:.8g} "
-                    f"within {self.manifest.golden_tolerance:g}, the model gives {scores[output][row]:.8g}; "
-                    f"training and serving disagree: do not serve this bundle, {FIX}"
-                )
-            largest = max(largest, float(difference_L.max()))
+        largest, wrong = self.compare(raw, golden)
+        if wrong is not None:
+            raise BundleError(
+                f"'{wrong.output}' of row {wrong.row} in '{path}' must be {wrong.expected:.8g} "
+                f"within {self.manifest.golden_tolerance:g}, the model gives {wrong.found:.8g}; "
+                f"training and serving disagree: do not serve this bundle, {FIX}"
+            )
         return largest
+
+    def compare(self, raw: Mapping[str, NDArray[Any]], golden: pa.Table) -> tuple[float, Disagreement | None]:
+        """Hold raw outputs of golden rows against what training computed.
+
+        Args:
+            raw: Raw outputs [L] by task.
+            golden: The same rows of `golden()`.
+
+        Returns:
+            The largest difference of a score, `|score - golden| / max(1, |golden|)`, and the first that the manifest's
+            `golden_tolerance` does not allow.
+        """
+        path = self.path / "golden.parquet"
+        expected = {output: golden_scores(path, golden, output) for output in self.schema.output_names}
+        return compare(self.calibration, raw, expected, self.manifest.golden_tolerance)
 
 
 def write_bundle(
@@ -245,7 +254,8 @@ def write_bundle(
         golden_outputs: What the trained model itself gives for these rows, calibrated, [rows] by output.
         data: Where the training rows came from; anything JSON can say.
         version: Name of the version, e.g. `ranker.registry.new_version()`.
-        golden_tolerance: Largest allowed difference from `golden_outputs`; relative where they exceed 1.
+        golden_tolerance: Largest allowed difference from `golden_outputs`, or of a raw output from the one behind it;
+            relative where they exceed 1.
         precision: Of the large products in `graph`.
         precision_check: What bf16 costs.
         compiled: Files of the network as other engines compiled it on this machine; they are copied.

@@ -28,7 +28,12 @@ class PrecisionCheck(FrozenConfig):
     """What lower precision costs, on real rows against training's own scores."""
 
     rows: int = Field(ge=1, description="Rows that were scored both ways.")
-    score_error: float = Field(ge=0, allow_inf_nan=False, description="Largest difference of a calibrated output.")
+    raw_error: float = Field(
+        ge=0, allow_inf_nan=False, description="Largest difference of a logit or prediction; relative beyond 1."
+    )
+    score_error: float = Field(
+        ge=0, allow_inf_nan=False, description="Largest difference of a probability before calibration, or prediction."
+    )
     top_k_overlap: float = Field(ge=0, le=1, description="Share of the best 20 of 500 rows that stay; worst task.")
     auc_loss: float | None = Field(
         allow_inf_nan=False, description="AUC lost; worst task. Null: no task has both labels among the rows."
@@ -47,7 +52,11 @@ class Manifest(FrozenConfig):
     data: dict[str, Any] = Field(description="Where the training rows came from: rows, first and last timestamp.")
     code_version: str
     torch_version: str
-    golden_tolerance: float = Field(gt=0, allow_inf_nan=False, description="Largest difference from golden scores.")
+    golden_tolerance: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest difference of a raw output from training's, or of a golden score.",
+    )
     precision: Precision = Field("fp32", description="Of the large products in model.pt.")
     precision_check: PrecisionCheck | None = Field(None, description="What bf16 costs; null: it was not tried.")
     compiled: dict[CompiledEngine, Machine] = Field(

@@ -16,6 +16,7 @@ from ranker.bundle import Bundle
 from ranker.encoding import SideTensors
 from ranker.errors import BundleError, RankerError
 from ranker.fusion import FusionPolicy
+from ranker.huge_pages import use_huge_pages
 from ranker.serving_graph import bucket_sizes
 from serving.feature_plan import Columns, FeaturePlan
 from serving.items import ItemSide
@@ -65,6 +66,7 @@ class Engine:
         self.output_names: Sequence[str] = bundle.schema.output_names
         self.manifest = bundle.manifest
         self.item_side = ItemSide(bundle.encoder, self.plan)
+        use_huge_pages(bundle.model.parameters())
         golden = bundle.golden()
         bundle.verify_golden()
         self.name: EngineName
@@ -120,17 +122,16 @@ class Engine:
         for row in range(min(golden.num_rows, _NUM_CHECKED_ROWS)):
             item = _columns(golden.slice(row, 1), self.schema.columns("item")) or {"": [None]}
             try:
-                outputs = self.score(self._request(golden, row), item).outputs
+                request = self.encode_request(self._request(golden, row))
+                raw = self._bundle.raw_outputs(request, self._bundle.encoder.encode_side(item, "item"))
             except RankerError as exc:
                 raise BundleError(f"golden row {row} of version '{self.version}' cannot be served: {exc}") from exc
-            for name in self.output_names:
-                expected = float(golden.column(f"score.{name}")[row].as_py())
-                found = float(outputs[name][0])
-                if not abs(found - expected) <= self.manifest.golden_tolerance * max(1.0, abs(expected)):
-                    raise BundleError(
-                        f"'{name}' of golden row {row} must be {expected:.8g}, this server gives {found:.8g}; "
-                        f"do not serve version '{self.version}': publish the bundle again, or roll back"
-                    )
+            _, wrong = self._bundle.compare(raw, golden.slice(row, 1))
+            if wrong is not None:
+                raise BundleError(
+                    f"'{wrong.output}' of golden row {row} must be {wrong.expected:.8g}, this server gives "
+                    f"{wrong.found:.8g}; do not serve version '{self.version}': publish the bundle again, or roll back"
+                )
 
     def _request(self, golden: pa.Table, row: int) -> Columns:
         names = (*self.schema.columns("user"), *self.schema.columns("context"))

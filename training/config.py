@@ -139,7 +139,7 @@ class ExportConfig(FrozenConfig):
         "fp32; auto: bf16 where this machine multiplies it natively and it stays within the limits below, else fp32.",
     )
     check_rows: int = Field(10_000, ge=1, description="Test rows on which bf16 is held against fp32.")
-    max_score_error: float = Field(0.01, gt=0, description="Largest difference of an output that bf16 may bring.")
+    max_score_error: float = Field(0.01, gt=0, description="Largest difference of a probability that bf16 may bring.")
     min_top_k_overlap: float = Field(
         0.95, ge=0, le=1, description="Share of the best 20 of 500 test rows that bf16 must leave among them."
     )

@@ -23,7 +23,7 @@ from ranker.errors import BundleError
 from ranker.exporters import EXPORTERS, CompiledEngine
 from ranker.manifest import Precision, PrecisionCheck
 from ranker.scoring import ScoringGraph
-from ranker.serving_graph import ServingGraph
+from ranker.serving_graph import ServingGraph, StackedTables
 from ranker.torchscript import script
 from training.config import ExperimentConfig, ExportConfig
 from training.data import Impressions
@@ -51,7 +51,7 @@ class Form:
         graph: What will be scripted.
         precision: Of its large products.
         check: What bf16 costs; None: it was not tried.
-        tolerance: Largest difference from training's scores that a server may find.
+        tolerance: Largest difference from training's raw outputs that a server may find.
     """
 
     graph: ServingGraph
@@ -102,7 +102,7 @@ def export_bundle(
     graph = network.scoring_graph()
     if dist.get_rank() != 0:
         return None
-    form = choose_form(graph, config, calibration, encoder.encode(rows), trained, rows)
+    form = choose_form(graph, config, encoder.encode(rows), trained, rows)
     golden = {task: values[: export.golden_rows] for task, values in trained.items()}
     with ExitStack() as stack:
         return write_bundle(
@@ -128,7 +128,6 @@ def export_bundle(
 def choose_form(
     graph: ScoringGraph,
     config: ExperimentConfig,
-    calibration: Calibration,
     encoded: Encoded,
     trained: RawOutputs,
     rows: pa.Table,
@@ -138,7 +137,6 @@ def choose_form(
     Args:
         graph: The trained network.
         config: The experiment.
-        calibration: Fitted.
         encoded: The rows, encoded.
         trained: Raw outputs of the rows by the network as it was trained.
         rows: The rows.
@@ -146,16 +144,16 @@ def choose_form(
     Raises:
         BundleError: See `export_bundle`.
     """
-    export = config.export
-    exact = ServingGraph(graph, "fp32")
+    export, tables = config.export, StackedTables(graph.tables)
+    exact = ServingGraph(graph, "fp32", tables)
     _refuse_difference(trained, _outputs(exact, encoded), export.tolerance)
     if resolve(export.precision, torch.device("cpu")) != "bf16":
         return Form(exact, "fp32", None, export.tolerance)
-    lowered = ServingGraph(graph, "bf16")
+    lowered = ServingGraph(graph, "bf16", tables)
     labels = task_labels(config.data_schema, label_columns(config.data_schema, rows))
-    check = check_precision(trained, _outputs(lowered, encoded), calibration, labels)
+    check = check_precision(config.data_schema, trained, _outputs(lowered, encoded), labels)
     if not (missed := misses(check, export)):
-        return Form(lowered, "bf16", check, max(export.tolerance, _OTHER_PROCESSORS * check.score_error))
+        return Form(lowered, "bf16", check, max(export.tolerance, _OTHER_PROCESSORS * check.raw_error))
     if export.precision == "bf16":
         raise BundleError(
             f"bf16 costs too much on {check.rows} test rows: {missed}; set export.precision: auto or fp32"

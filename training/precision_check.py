@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ranker.calibration import Calibration
 from ranker.manifest import PrecisionCheck
+from ranker.schema import Schema
 from training.config import ExportConfig
 from training.labels import OutputLabels
 from training.metrics.auc import auc
@@ -22,25 +23,29 @@ RawOutputs = Mapping[str, NDArray[Any]]
 
 
 def check_precision(
-    exact: RawOutputs, lowered: RawOutputs, calibration: Calibration, labels: Mapping[str, OutputLabels]
+    schema: Schema, exact: RawOutputs, lowered: RawOutputs, labels: Mapping[str, OutputLabels]
 ) -> PrecisionCheck:
-    """Compare two sets of outputs of the same rows: their calibrated values, and the order that they bring about.
+    """Compare two sets of outputs of the same rows: their values, and the order that they bring about.
+
+    Probabilities are those of the network itself: where a calibration is steep, it makes much of any difference.
 
     Args:
+        schema: Names the tasks.
         exact: Raw outputs [N] by task, as training computes them.
         lowered: The same in lower precision.
-        calibration: From raw outputs to what a server reports.
         labels: Labels of the tasks; only binary ones are judged by their AUC.
     """
-    before, after = calibration.apply(exact), calibration.apply(lowered)
+    plain = Calibration.identity(schema)
+    before, after = plain.apply(exact), plain.apply(lowered)
     losses = []
     for task in exact:
         rows_N = labels[task].mask
-        if calibration.tasks[task].kind == "binary":
+        if schema.task(task).kind == "binary":
             aucs = [auc(scores[task][rows_N], labels[task].values[rows_N]) for scores in (exact, lowered)]
             losses += [aucs[0] - aucs[1]] if aucs[0] is not None and aucs[1] is not None else []
     return PrecisionCheck(
         rows=len(next(iter(exact.values()))),
+        raw_error=max(largest_error(exact[task], lowered[task]) for task in exact),
         score_error=max(largest_error(before[name], after[name]) for name in before),
         top_k_overlap=min(top_k_overlap(exact[task], lowered[task]) for task in exact),
         auc_loss=max(losses, default=None),

@@ -19,6 +19,7 @@ from benchmarks.peers.naive_ple import NaivePLE
 from benchmarks.peers.network import NaiveMMoE, Sizes
 from benchmarks.support.peer_environments import ROOT, python_of
 from ranker.exporters import AOTInductor
+from ranker.huge_pages import use_huge_pages
 from ranker.manifest import Precision
 from ranker.models import PLE, MMoE, NetworkConfig
 from ranker.schema import Schema
@@ -104,7 +105,9 @@ class OnnxRuntime:
 def naive(network: str) -> Local:
     """The naive network as frozen TorchScript."""
     kind, sizes = NETWORKS[network][1:]
-    frozen = torch.jit.freeze(script(kind(sizes).eval()))
+    module = kind(sizes).eval()
+    use_huge_pages(module.parameters())  # as our server does: the contest is about what is computed
+    frozen = torch.jit.freeze(script(module))
 
     def inputs(length: int) -> tuple[Tensor, ...]:
         return torch.randint(TABLE_ROWS, (length, NUM_CATEGORIES)), torch.randn(length, NUM_NUMBERS)
@@ -116,7 +119,9 @@ def ours(network: str, precision: Precision) -> ServingGraph:
     """Our form of the network, with random weights."""
     tables = {f"category_{place}": torch.randn(TABLE_ROWS, DIM) for place in range(NUM_CATEGORIES)}
     architecture = NETWORKS[network][0].build(SIZES.input_dim, TASKS).eval()
-    return ServingGraph(ScoringGraph(_schema(), tables, architecture), precision)
+    graph = ServingGraph(ScoringGraph(_schema(), tables, architecture), precision)
+    use_huge_pages(graph.parameters())
+    return graph
 
 
 def our_torchscript(graph: ServingGraph) -> Local:

@@ -27,5 +27,6 @@ Example:
 
 from ranker.serving_graph.graph import ServingGraph, bucket_sizes
 from ranker.serving_graph.served import Served, serve
+from ranker.serving_graph.tables import StackedTables
 
-__all__ = ["Served", "ServingGraph", "bucket_sizes", "serve"]
+__all__ = ["Served", "ServingGraph", "StackedTables", "bucket_sizes", "serve"]

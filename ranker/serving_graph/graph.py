@@ -27,11 +27,12 @@ class ServingGraph(nn.Module):
     Args:
         graph: The trained network, in eval mode.
         precision: bf16: large products in bfloat16.
+        tables: The network's tables; None: stacked anew. Graphs may share them.
     """
 
-    def __init__(self, graph: ScoringGraph, precision: Precision = "fp32") -> None:
+    def __init__(self, graph: ScoringGraph, precision: Precision = "fp32", tables: StackedTables | None = None) -> None:
         super().__init__()
-        tables = StackedTables(graph.tables)
+        tables = tables or StackedTables(graph.tables)
         self.request = SideLookup(graph.schema, "request", tables, graph.num_sets)
         self.item = SideLookup(graph.schema, "item", tables, graph.num_sets, _COLUMN_BLOCK)
         served = serve(graph.architecture, self.request.columns, self.item.columns, precision, graph.num_sets)

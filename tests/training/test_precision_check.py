@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranker.calibration import Calibration
 from ranker.manifest import PrecisionCheck
 from ranker.schema import Schema
 from training.config import ExportConfig
@@ -28,11 +27,11 @@ def check(noise: float) -> PrecisionCheck:
     lowered = {task: values + noise * random.normal(size=NUM_ROWS) for task, values in exact.items()}
     clicks = (random.random(NUM_ROWS) < 1 / (1 + np.exp(-3 * exact["ctr"]))).astype(np.float64)
     labels = {task: OutputLabels(clicks, np.ones(NUM_ROWS, dtype=bool)) for task in SCHEMA.task_names}
-    return check_precision(exact, lowered, Calibration.identity(SCHEMA), labels)
+    return check_precision(SCHEMA, exact, lowered, labels)
 
 
 def test_the_same_outputs_cost_nothing() -> None:
-    assert check(0.0) == PrecisionCheck(rows=NUM_ROWS, score_error=0.0, top_k_overlap=1.0, auc_loss=0.0)
+    assert check(0.0) == PrecisionCheck(rows=NUM_ROWS, raw_error=0.0, score_error=0.0, top_k_overlap=1.0, auc_loss=0.0)
 
 
 def test_more_noise_costs_more() -> None:
@@ -47,7 +46,7 @@ def test_more_noise_costs_more() -> None:
 def test_without_both_labels_there_is_no_auc() -> None:
     exact = {task: np.arange(7.0) for task in SCHEMA.task_names}
     labels = {task: OutputLabels(np.zeros(7), np.ones(7, dtype=bool)) for task in SCHEMA.task_names}
-    assert check_precision(exact, exact, Calibration.identity(SCHEMA), labels).auc_loss is None
+    assert check_precision(SCHEMA, exact, exact, labels).auc_loss is None
 
 
 def test_overlap_is_counted_within_groups() -> None:
@@ -64,7 +63,7 @@ def test_large_outputs_differ_relatively() -> None:
 
 
 def test_every_limit_is_named() -> None:
-    costly = PrecisionCheck(rows=9, score_error=0.5, top_k_overlap=0.5, auc_loss=0.5)
+    costly = PrecisionCheck(rows=9, raw_error=0.5, score_error=0.5, top_k_overlap=0.5, auc_loss=0.5)
     found = misses(costly, ExportConfig())
     for limit in ("max_score_error", "min_top_k_overlap", "max_auc_loss"):
         assert limit in found

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from ranker.serving_graph.tables import StackedTables
+from ranker.serving_graph import StackedTables
 from ranker.weighting import WeightingConfig, WeightingOptions
 from training.batches import encode_batch
 from training.config import ExperimentConfig
