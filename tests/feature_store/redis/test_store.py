@@ -16,7 +16,7 @@ ITEM = ViewSchema("item", (Column("text", "string"),))
 
 
 def store_at(url: str, **options: Any) -> RedisStore:
-    return RedisStore.Config(url=url, key_prefix=uuid4().hex, **{"timeout_seconds": 30, **options}).build()
+    return RedisStore.Config(url=url, **{"key_prefix": uuid4().hex, "timeout_seconds": 30, **options}).build()
 
 
 async def test_passwords_are_used_and_never_shown(own_redis: Callable[..., Any]) -> None:
@@ -31,6 +31,22 @@ async def test_passwords_are_used_and_never_shown(own_redis: Callable[..., Any])
         with pytest.raises(StoreUnavailable, match=f"Redis at {server.url} failed") as caught:
             await store.ping()
     assert "wr0ng" not in str(caught.value)
+
+
+async def test_a_user_of_the_server_is_named(own_redis: Callable[..., Any]) -> None:
+    server = own_redis()
+    server.ask("acl", "setuser", "ranker", "on", ">s3cret", "~shop:*", "+@all")
+    server.ask("acl", "setuser", "default", "off")
+    address = server.url.replace("redis://", "redis://ranker:s3cret@")
+    fields = {"url": server.url, "username": "ranker", "password": SecretStr("s3cret")}
+    for options in ({"url": address}, fields):
+        async with store_at(**{**options, "key_prefix": "shop"}) as store:
+            await store.create_view(ITEM)
+            await store.put_many("item", [("a", {"text": "x"}, None)])
+            assert None not in await store.get_many("item", ["a"])
+    async with store_at(**{**fields, "key_prefix": "other"}) as store:  # may not touch others' keys
+        with pytest.raises(StoreUnavailable, match="permission"):
+            await store.create_view(ITEM)
 
 
 async def test_a_server_that_is_full_is_unavailable(own_redis: Callable[..., Any]) -> None:
