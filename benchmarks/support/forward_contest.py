@@ -6,9 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from statistics import median
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -24,7 +22,7 @@ from ranker.manifest import Precision
 from ranker.models import PLE, MMoE, NetworkConfig
 from ranker.schema import Schema
 from ranker.scoring import ScoringGraph
-from ranker.serving_graph import ServingGraph
+from ranker.serving_graph import ServingGraph, padded_rows
 from ranker.torchscript import script
 
 # Shapes: L = candidates
@@ -140,35 +138,37 @@ def our_aotinductor(graph: ServingGraph, folder: Path) -> Local:
     return Local(_one_request, lambda *arguments: compiled(*lookups.represent(*arguments)))
 
 
-def floor_seconds(network: str, length: int, rounds: int = 40) -> float:
-    """Seconds that the matrix products of the split network take by themselves, in bfloat16 on dense operands."""
+def floor(network: str) -> Local:
+    """The matrix products of the split network by themselves, one after the other, in bfloat16 on dense operands."""
     width = (NUM_CATEGORIES * DIM + NUM_NUMBERS) // 2
-    padded = -(-length // 64) * 64
     config = NETWORKS[network][0]
     shapes: list[tuple[int, int, int]]  # products, inner width, columns
     if isinstance(config, MMoE.Config):
         (first, last), num = config.expert_dims, config.num_experts
-        shapes = [(1, width, num * first + len(TASKS) * num), (num, first, last), (len(TASKS), last, 64)]
+        shapes = [(1, width, num * first + len(TASKS) * num), (num, first, last)]
     else:
         assert isinstance(config, PLE.Config)
         ((first,), (last,)), owners, num = config.expert_dims, len(TASKS) + 1, config.num_shared_experts
         gates = len(TASKS) * 2 * num
-        shapes = [(1, width, owners * num * first + gates + owners * num)]
-        shapes += [(owners, first, num * last + gates // owners), (len(TASKS), last, 64)]
-    total = 0.0
-    for count, inner, columns in shapes:
-        x_NBI = torch.randn(count, padded, inner, dtype=torch.bfloat16)
-        weight_NIO = torch.randn(count, inner, columns, dtype=torch.bfloat16)
-        product = partial(torch.bmm, x_NBI, weight_NIO) if count > 1 else partial(torch.mm, x_NBI[0], weight_NIO[0])
-        total += median(_timed(product) for _ in range(rounds))
-    return total
+        shapes = [
+            (1, width, owners * num * first + gates + owners * num),
+            (owners, first, num * last + gates // owners),
+        ]
+    shapes.append((len(TASKS), last, 64))
+    weights = [torch.randn(shape, dtype=torch.bfloat16) for shape in shapes]
 
+    def inputs(length: int) -> tuple[Tensor, ...]:
+        padded = padded_rows(length)
+        return tuple(torch.randn(count, padded, inner, dtype=torch.bfloat16) for count, inner, _ in shapes)
 
-def _timed(work: Callable[[], object]) -> float:
-    with torch.inference_mode():
-        start = time.process_time()
-        work()
-        return time.process_time() - start
+    def products(*inputs_NBI: Tensor) -> None:
+        for x_NBI, weight_NIO in zip(inputs_NBI, weights, strict=True):
+            if len(x_NBI) == 1:
+                torch.mm(x_NBI[0], weight_NIO[0])
+            else:
+                torch.bmm(x_NBI, weight_NIO)
+
+    return Local(inputs, products)
 
 
 def _schema() -> Schema:

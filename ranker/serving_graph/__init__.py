@@ -8,7 +8,8 @@ was traced, so that no architecture needs a second definition for serving:
 - `wide`: products that read the same input become one;
 - `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
 - `mixing`: softmax over few experts is computed along the rows, and groups of experts are mixed where they are;
-- `bfloat16`: products that training, too, may compute in bfloat16 are computed in it.
+- `bfloat16`: products that training, too, may compute in bfloat16 are computed in it;
+- `in_place`: activations overwrite what nobody else reads.
 
 Example:
     >>> import torch
@@ -25,8 +26,8 @@ Example:
     True
 """
 
-from ranker.serving_graph.graph import ServingGraph, bucket_sizes
+from ranker.serving_graph.graph import ServingGraph, bucket_sizes, padded_rows
 from ranker.serving_graph.served import Served, serve
 from ranker.serving_graph.tables import StackedTables
 
-__all__ = ["Served", "ServingGraph", "StackedTables", "bucket_sizes", "serve"]
+__all__ = ["Served", "ServingGraph", "StackedTables", "bucket_sizes", "padded_rows", "serve"]

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from ranker.manifest import Precision
 from ranker.serving_graph.bfloat16 import lower
 from ranker.serving_graph.constants import fold_constants
+from ranker.serving_graph.in_place import activate_in_place
 from ranker.serving_graph.mixing import mix_along_rows, mix_group_by_group
 from ranker.serving_graph.split import split
 from ranker.serving_graph.trace import trace
@@ -68,6 +69,7 @@ def serve(
         mix_group_by_group(traced)
         if precision == "bf16":
             lower(traced)
+        activate_in_place(traced)
         scriptable(traced)
     return Served(traced, weight_PU, bias_P, task_names)
 
