@@ -1,7 +1,7 @@
 """What callers see when something breaks: real server processes under a steady load, hurt in every way that we know.
 
     python -m benchmarks.faults                     # some minutes; prints the table, keeps the figures
-    python -m benchmarks.faults --only redis        # the faults whose name begins so; keeps nothing
+    python -m benchmarks.faults --only redis        # the faults whose name begins so; keeps the others' figures
     python -m benchmarks.faults --markdown          # the table of the figures that are kept
 
 A server of two workers ranks for a load that does not wait for it. Each fault begins when the load has run for a
@@ -44,8 +44,16 @@ def main() -> None:
         return
     rows = asyncio.run(_all(Shop.at(arguments.folder), arguments.only, arguments.swaps))
     print("\n" + _markdown(rows))
-    if not arguments.only:
-        print(f"\nwritten to {write_results('faults', {'faults': rows})}")
+    print(f"\nwritten to {write_results('faults', {'faults': _together(rows)})}")
+
+
+def _together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows in the place of earlier ones of the same faults."""
+    path = RESULTS / "faults.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))["faults"] if path.exists() else []
+    newest = {row["fault"]: row for row in (*kept, *rows)}
+    order = [fault.name for fault in FAULTS] + [_OVERLOAD]
+    return sorted(newest.values(), key=lambda row: order.index(row["fault"]) if row["fault"] in order else len(order))
 
 
 async def _all(shop: Shop, only: str, num_swaps: int) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ COPY --from=build /opt/ranker /opt/ranker
 # Everything that outlives a container is under /var/lib/ranker: the registry, and the embedded stores where they are used.
 ENV PATH=/opt/ranker/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    RANKER_REGISTRY=/var/lib/ranker/registry
+    RANKER_REGISTRY=/var/lib/ranker/registry \
+    RANKER_WORKERS=2
 USER ranker
 WORKDIR /var/lib/ranker
 VOLUME /var/lib/ranker
@@ -34,4 +35,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python3.11", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["ranker-serve"]
+# Two processes share what the first has loaded; RANKER_WORKERS or another CMD says otherwise.
 CMD ["run", "--host", "0.0.0.0", "--port", "8000"]

@@ -35,14 +35,24 @@ def run(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Processes that serve; one per core, less what else runs there.")
+        int,
+        typer.Option(
+            min=1, max=1024, envvar="RANKER_WORKERS", help="Processes that serve: one per core, less what else runs."
+        ),
     ] = 1,
     drain_seconds: Annotated[
-        int, typer.Option(min=1, help="How long a stopping server waits for the requests it has accepted.")
+        int,
+        typer.Option(
+            min=1, envvar="RANKER_DRAIN_SECONDS", help="How long a stopping server waits for what it has accepted."
+        ),
     ] = 30,
     drain_delay_seconds: Annotated[
         float,
-        typer.Option(min=0, help="How long before that it goes on accepting, not ready, for load balancers to notice."),
+        typer.Option(
+            min=0,
+            envvar="RANKER_DRAIN_DELAY_SECONDS",
+            help="How long before that it goes on accepting, not ready, for load balancers to notice.",
+        ),
     ] = 0.0,
 ) -> None:
     """Serve rankings until SIGTERM or Ctrl-C. Options override the RANKER_* environment variables.
