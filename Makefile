@@ -21,7 +21,7 @@ SHELL       := /bin/bash
 # What pip would do, but on every core. `|| true`: some packages carry files that only a newer Python compiles.
 COMPILE_BYTECODE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
-.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-features bench-catalogue bench-catalogue bench-serve bench-comparison bench-engine bench-faults soak fuzz serve docs containers clean
+.PHONY: help install demo test test-slow lint format lock bench bench-weighting bench-train bench-features bench-catalogue bench-serve bench-comparison bench-engine bench-faults soak fuzz serve docs containers clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,9 +79,6 @@ bench-weighting: $(DEV) ## Step time and memory of every balancing method
 
 bench-features: $(DEV) ## Reading features of 500 items: LMDB and Redis against Feast
 	$(BIN)/python -m benchmarks.feature_store $(ARGS)
-
-bench-catalogue: $(DEV) ## What a thousand to a million items cost, with ten million users: table, start-up, latency
-	$(BIN)/python -m benchmarks.catalogue $(ARGS)
 
 bench-catalogue: $(DEV) ## What a thousand to a million items cost, with ten million users: table, start-up, latency
 	$(BIN)/python -m benchmarks.catalogue $(ARGS)
