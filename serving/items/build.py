@@ -8,6 +8,7 @@ from pathlib import Path
 
 from feature_store.item_table import ItemTableWriter
 from ranker.atomic import atomic_folder
+from serving.errors import readable
 from serving.items.encoder import ItemEncoder
 from serving.items.snapshot import CURSOR, FAULTS
 from serving.items.source import ItemReader, ItemSource
@@ -67,7 +68,7 @@ async def _write(
         if not ids:
             continue
         items, found = encoder.encode(ids, rows, max_age_seconds)
-        faults |= {ids[place]: fault for place, fault in found.items()}
+        faults |= {readable(ids[place]): readable(fault) for place, fault in found.items()}
         if len(faults) > _MAX_FAULTS:
             raise BuildError(f"the model cannot read more than {_MAX_FAULTS} items, like {next(iter(faults.items()))}")
         writer.append(ids, items.matrices, items.lists)

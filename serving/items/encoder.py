@@ -67,7 +67,7 @@ class ItemEncoder:
             return EncodedRows(self._encode(ids, rows, max_age_seconds), {})
         except UNREADABLE as exc:
             if len(rows) == 1:
-                absent = self._encode(ids, [None], None)
+                absent = self._encode([""], [None], None)  # the id itself may be what cannot be read
                 return EncodedRows(absent._replace(expires_at=np.full((1, 1), math.nan)), {0: str(exc)})
         half = len(rows) // 2
         first = self.encode(ids[:half], rows[:half], max_age_seconds)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from feature_store.item_index import HashedIds, IdIndex, Rows, text_hashes
 from feature_store.item_table import ItemTable
+from serving.errors import readable
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import EncodedRows
 
@@ -108,7 +109,8 @@ class ItemSnapshot(NamedTuple):
 
     def fault(self, item_id: str | int) -> str:
         """Why the row of an item cannot be read."""
-        return f"item '{item_id}': {self.faults[str(item_id)]}"
+        name = readable(str(item_id))
+        return f"item '{name}': {self.faults[name]}"
 
     def with_changes(self, ids: Sequence[str], rows: EncodedRows) -> ItemSnapshot:
         """The same with newer rows.
@@ -121,8 +123,10 @@ class ItemSnapshot(NamedTuple):
         if self.changed is not None:
             texts = pa.concat_arrays([self.changed.id_index.texts, texts])
             items = EncodedItems.concat([self.changed.items, items])
-        known = {entity_id: fault for entity_id, fault in self.faults.items() if entity_id not in set(ids)}
-        faults = known | {ids[place]: fault for place, fault in rows.faults.items()}
+        names = [readable(entity_id) for entity_id in ids]
+        newer = set(names)
+        faults = {name: fault for name, fault in self.faults.items() if name not in newer}
+        faults |= {names[place]: readable(fault) for place, fault in rows.faults.items()}
         return self._replace(changed=IndexedItems.of(texts, items), faults=faults)
 
 

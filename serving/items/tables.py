@@ -135,7 +135,10 @@ class ItemTables:
 
     def _start(self, side: ItemSide) -> None:
         """Renew the table in the background, unless that is going on, or went wrong just now."""
-        if (self._task is None or self._task.done()) and time.monotonic() >= self._not_before:
+        if self._task is not None and self._task.done():
+            done, self._task = self._task, None
+            done.result()  # what nobody foresaw is told to whoever calls
+        if self._task is None and time.monotonic() >= self._not_before:
             self._task = asyncio.create_task(self._renew(side))
 
     async def _renew(self, side: ItemSide) -> None:

@@ -16,6 +16,7 @@ from feature_store.item_index import HashedIds
 from ranker.encoding import Encoder
 from ranker.errors import DataError
 from ranker.schema import Schema
+from serving.errors import readable
 from serving.feature_plan import FeaturePlan, Wanted
 from serving.items import EncodedItems, IndexedItems, ItemSide, ItemSnapshot
 from tests.serving.conftest import SCHEMA, hashed, impressions
@@ -71,7 +72,7 @@ def snapshot_of(side: ItemSide, rows: Mapping[str, FeatureRow | None]) -> ItemSn
     """All of these rows; the first one is the missing row."""
     ids, found = ["", *rows], [None, *rows.values()]
     items, faults = side.encoder.encode(ids, found)
-    named = {ids[place]: fault for place, fault in faults.items()}
+    named = {readable(ids[place]): fault for place, fault in faults.items()}
     return ItemSnapshot(IndexedItems.of(HashedIds.of(ids).texts, items), None, "t", "c", named, math.inf)
 
 
@@ -150,14 +151,16 @@ def test_rows_without_a_recent_event_time_are_missing_where_an_age_is_set() -> N
 def test_a_row_that_cannot_be_read_spoils_only_requests_for_it() -> None:
     side = side_of("usual")
     good, bad = FeatureRow({"price": 2.5, "brand": 1, "tags": None}, None), FeatureRow({"price": "cheap"}, None)
-    rows = {f"i{n}": bad if n == 3 else good for n in range(6)}
+    rows = {f"i{n}": bad if n == 3 else good for n in range(6)} | {"\ud800": bad}
     snapshot = snapshot_of(side, rows)
     same(side, Wanted(None, ["i1", "i5", "i0"]), snapshot, rows)
     with pytest.raises(DataError, match=r"item 'i3'.*'price'"):
         side.encode(Wanted(None, ["i1", "i3"]), snapshot)
+    with pytest.raises(DataError, match=r"item '\?'"):
+        side.encode(Wanted(None, ["\ud800"]), snapshot)
     everything = {"price": 1.0, "brand": 2, "tags": ["t0"]}
     same(side, Wanted(None, ["i3"], {}, {0: everything}), snapshot, {"i3": None})
-    mended = changed(side, snapshot, {"i3": good})
+    mended = changed(side, snapshot, {"i3": good, "\ud800": None})
     same(side, Wanted(None, ["i1", "i3"]), mended, rows | {"i3": good})
     assert not mended.faults
 
