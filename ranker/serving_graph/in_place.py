@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import fx
 
 from ranker.serving_graph.split import split_linear
@@ -20,10 +22,18 @@ def activate_in_place(network: fx.GraphModule) -> None:
 
 
 def _owns(activation: fx.Node) -> bool:
-    """Whether an activation alone reads its part of a product; parts of a wide one do not overlap."""
+    """Whether an activation alone reads its part of a product."""
     read = activation.args[0]
     while isinstance(read, fx.Node) and len(read.users) == 1 and read.target in _VIEWS:
         read = read.args[0]
     if not isinstance(read, fx.Node) or read.target not in _PRODUCTS:
         return False
-    return len(read.users) == 1 or all(user.target is ATEN.slice.Tensor for user in read.users)
+    return len(read.users) == 1 or _apart(list(read.users))
+
+
+def _apart(readers: list[fx.Node]) -> bool:
+    """Whether all readers are slices of columns that do not overlap."""
+    if any(reader.target is not ATEN.slice.Tensor or reader.args[1] != 1 for reader in readers):
+        return False
+    columns = sorted(reader.args[2:4] for reader in readers)  # type: ignore[type-var]
+    return all(before[1] <= after[0] for before, after in pairwise(columns))  # type: ignore[operator]

@@ -115,5 +115,6 @@ def _trimmed(product: Product) -> tuple[Tensor, Tensor]:
         user.args[3] if user.target is ATEN.slice.Tensor and user.args[1:3] == (1, 0) else None
         for user in product.node.users
     }
-    end = max((end for end in ends if isinstance(end, int)), default=None) if None not in ends else None
+    end = ends.pop() if len(ends) == 1 else None
+    assert end is None or isinstance(end, int)
     return product.weight_OI[:end], product.bias_O[:end]

@@ -158,6 +158,23 @@ def test_what_cannot_be_split_reads_all(precision: Precision) -> None:
     assert_serves(Reader(), precision, scripted=True)
 
 
+class Overlapping(nn.Module):
+    """Activates a part of a layer's columns, and reads others of them too as they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Linear(WIDTH, 24)
+
+    def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
+        """Two outputs [B]."""
+        h_BH = self.first(x_BD)
+        return {"active": torch.relu(h_BH[:, :9]).sum(dim=1), "plain": h_BH[:, 7:23].sum(dim=1)}
+
+
+def test_what_others_read_is_not_overwritten() -> None:
+    assert_serves(Overlapping(), "fp32")
+
+
 class OneSided(nn.Module):
     """Reads the request alone."""
 
