@@ -35,5 +35,5 @@ def _apart(readers: list[fx.Node]) -> bool:
     """Whether all readers are slices of columns that do not overlap."""
     if any(reader.target is not ATEN.slice.Tensor or reader.args[1] != 1 for reader in readers):
         return False
-    columns = sorted(reader.args[2:4] for reader in readers)  # type: ignore[type-var]
+    columns = sorted(reader.args[2:4] for reader in readers)
     return all(before[1] <= after[0] for before, after in pairwise(columns))  # type: ignore[operator]
