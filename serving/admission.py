@@ -41,7 +41,7 @@ class Queue:
         return self._num_waiting * self._mean_seconds
 
     def admit(self, deadline: Deadline) -> None:
-        """Let a request in.
+        """Take a request in; who does so has to call `leave` in the end.
 
         Raises:
             Overloaded: It would wait too long; says when to try again.
@@ -52,12 +52,17 @@ class Queue:
         elif wait > deadline.remaining():
             reason = f"it would wait {wait:.1f} s, and has {deadline.timeout_ms} ms"
         else:
+            self._num_waiting += 1
             return
         raise Overloaded(f"more requests than this server can rank: {reason}; send it again later", math.ceil(wait))
 
+    def leave(self) -> None:
+        """A request that was taken in is answered."""
+        self._num_waiting -= 1
+
     @contextmanager
-    def hold(self, num_rankings: int = 1) -> Iterator[None]:
-        """Count rankings as waiting while the block lasts."""
+    def hold(self, num_rankings: int) -> Iterator[None]:
+        """Count rankings as waiting while the block lasts, whether there is a place for them or not."""
         self._num_waiting += num_rankings
         try:
             yield
@@ -82,11 +87,11 @@ class Door:
         self._timeout_ms = timeout_ms
         self._answered = {path: metrics.requests.labels(path, "POST", str(int(OVERLOADED))) for path in RANKING_PATHS}
 
-    def deadline(self, headers: Headers) -> Deadline:
-        """The deadline of a request that comes in now.
+    def admit(self, headers: Headers) -> Deadline:
+        """Take a request in that comes in now, until its `leave`; its deadline.
 
         Raises:
-            InvalidRequest: Its header makes no sense.
+            InvalidRequest: Its deadline makes no sense.
             Overloaded: There is no place for it.
         """
         deadline = Deadline.begin(_timeout(headers), self._timeout_ms)
@@ -95,30 +100,38 @@ class Door:
         except Overloaded:
             self._metrics.refused.inc()
             raise
+        self._metrics.waiting.set(self._queue.num_waiting)
         return deadline
 
-    def refusal(self, path: str, headers: Headers) -> bytes | None:
-        """The whole HTTP answer to a request that is to be refused; `None` if it may come in, or is wrong otherwise."""
-        if path not in RANKING_PATHS or self._queue.num_waiting == 0:
+    def leave(self) -> None:
+        """A request that was taken in is answered."""
+        self._queue.leave()
+        self._metrics.waiting.set(self._queue.num_waiting)
+
+    def decide(self, path: str, headers: Headers) -> Deadline | bytes | None:
+        """What becomes of a request whose headers are there.
+
+        Returns:
+            The deadline of one that is taken in, the whole HTTP answer to one that is refused, `None` for all others:
+            no ranking, or one with a fault that is told where all faults are.
+        """
+        if path not in RANKING_PATHS:
             return None
         try:
-            self.deadline(headers)
+            return self.admit(headers)
         except Overloaded as exc:
             self._answered[path].inc()
             return _refusal(str(exc), exc.retry_after_seconds)
         except InvalidRequest:
-            pass  # answered in full where all other faults are
-        return None
+            return None
 
 
 class Admission:
-    """ASGI middleware that asks the door about every ranking request, and gives those that may enter their deadline."""
+    """ASGI middleware: every ranking request has a deadline and a place in the queue, or goes no further."""
 
-    def __init__(self, app: ASGIApp, door: Door, queue: Queue, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
         self._door = door
-        self._queue = queue
-        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
@@ -126,16 +139,15 @@ class Admission:
             await self._app(scope, receive, send)
             return
         try:
-            scope["state"]["deadline"] = self._door.deadline(scope["headers"])
+            if "deadline" not in scope["state"]:  # the server has not asked the door
+                scope["state"]["deadline"] = self._door.admit(scope["headers"])
         except ServingError as exc:
             await problem_response(exc)(scope, receive, send)
             return
         try:
-            with self._queue.hold():
-                self._metrics.waiting.set(self._queue.num_waiting)
-                await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
         finally:
-            self._metrics.waiting.set(self._queue.num_waiting)
+            self._door.leave()
 
 
 def _timeout(headers: Headers) -> str | None:

@@ -76,7 +76,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     errors.install(app)
     limits = settings.limits
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds)
-    app.add_middleware(Admission, door=door, queue=queue, metrics=metrics)
+    app.add_middleware(Admission, door=door)
     app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log, tracing=tracing)
     app.openapi = document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
     app.state.drain, app.state.door = drain, door

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from serving.admission import Door
 from serving.errors import ServingError, TooLarge, TooSlow, problem_bytes
 
 _MAX_HEAD_BYTES = 64 * 2**10
@@ -22,20 +22,19 @@ class Connection(HttpToolsProtocol):
 
     Args:
         head_timeout_seconds: How long a head may take.
-        refusal: Asked with path and headers of each request: the whole answer if it is to be refused at once, and
-            nothing is made of it.
+        door: Asked about each request before anything is made of it.
     """
 
     def __init__(
         self,
         *arguments: Any,
         head_timeout_seconds: float,
-        refusal: Callable[[str, list[tuple[bytes, bytes]]], bytes | None],
+        door: Door,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._head_timeout_seconds = head_timeout_seconds
-        self._refusal = refusal
+        self._door = door
         self._refused = False  # the request whose body comes in now
         self._head_bytes = 0
         self._in_head = True
@@ -81,12 +80,14 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its headers are there: make a request of it, or refuse it."""
         self._in_head = False
-        refusal = None if self._answering() else self._refusal(self.url.decode("latin-1"), self.headers)
-        self._refused = refusal is not None
-        if refusal is None:
-            super().on_headers_complete()
-        else:
-            self.transport.write(refusal)
+        decided = None if self._answering() else self._door.decide(self.url.decode("latin-1"), self.headers)
+        self._refused = isinstance(decided, bytes)
+        if isinstance(decided, bytes):
+            self.transport.write(decided)
+            return
+        if decided is not None:
+            self.scope["state"]["deadline"] = decided
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Part of its body."""

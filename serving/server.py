@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
                 app,
                 loop="uvloop",
                 http=partial(  # type: ignore[arg-type]
-                    Connection, head_timeout_seconds=head_timeout_seconds, refusal=app.state.door.refusal
+                    Connection, head_timeout_seconds=head_timeout_seconds, door=app.state.door
                 ),
                 ws="none",
                 log_config=None,

@@ -25,10 +25,12 @@ def test_it_takes_as_many_as_it_may() -> None:
     queue = Queue(3)
     with queue.hold(2):
         queue.admit(deadline(60_000))
-        with queue.hold(), pytest.raises(Overloaded, match="3 rankings wait already") as refused:
+        with pytest.raises(Overloaded, match="3 rankings wait already") as refused:
             queue.admit(deadline(60_000))
         assert refused.value.retry_after_seconds >= 1
+        queue.leave()
         queue.admit(deadline(60_000))
+    queue.leave()
     assert queue.num_waiting == 0
 
 

@@ -109,7 +109,7 @@ async def test_what_is_refused_leaves_its_connection_fit_for_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = itertools.cycle([problem_bytes(Overloaded("no place", 3)), None, None])
-    monkeypatch.setattr(Door, "refusal", lambda *_: next(turns))
+    monkeypatch.setattr(Door, "decide", lambda *_: next(turns))
     body = json.dumps({"candidates": ["i1", "i2"]}).encode()
     request = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     async with listening(world, 60) as port:
@@ -129,7 +129,7 @@ async def test_what_is_refused_leaves_its_connection_fit_for_more(
 async def test_a_refused_request_may_be_the_last_of_its_connection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Door, "refusal", lambda *_: problem_bytes(Overloaded("no place", 3)))
+    monkeypatch.setattr(Door, "decide", lambda *_: problem_bytes(Overloaded("no place", 3)))
     async with listening(world, 60) as port:
         answer = await said(port, HEAD + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc")
         assert answer.startswith(b"HTTP/1.1 503")
