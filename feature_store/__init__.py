@@ -6,6 +6,7 @@
     materialize.py  Parquet files into either
     export.py       and out of them
     verify.py       whether a view holds what it should
+    item_table.py   numbers by id in mapped files, for whoever keeps a copy of a view in another form
 
 Example:
     >>> import asyncio, tempfile
@@ -27,6 +28,7 @@ from feature_store.embedded import EmbeddedStore
 from feature_store.entity import EntityId
 from feature_store.errors import (
     CursorExpired,
+    DamagedTable,
     InvalidInput,
     InvalidRow,
     SchemaMismatch,
@@ -35,6 +37,8 @@ from feature_store.errors import (
     UnknownView,
 )
 from feature_store.export import export
+from feature_store.item_index import HashedIds, IdIndex
+from feature_store.item_table import ItemTable, ItemTableWriter, Lists
 from feature_store.materialize import Materialized, Progress, materialize
 from feature_store.packing import Row
 from feature_store.redis import RedisStore
@@ -62,11 +66,17 @@ __all__ = [
     "export",
     "verify",
     "Verified",
+    "ItemTable",
+    "ItemTableWriter",
+    "Lists",
+    "HashedIds",
+    "IdIndex",
     "StoreError",
     "StoreUnavailable",
     "UnknownView",
     "SchemaMismatch",
     "CursorExpired",
+    "DamagedTable",
     "InvalidRow",
     "InvalidInput",
 ]

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from feature_store.item_table import ItemTableWriter
+from feature_store import ItemTableWriter
 from ranker.atomic import atomic_folder
 from serving.errors import readable
 from serving.items.encoder import ItemEncoder

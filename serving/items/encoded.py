@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from feature_store.item_table import Lists
+from feature_store import Lists
 from ranker.encoded import Bag, Places, SideColumns
 from ranker.schema import CategoricalListFeature, FeatureSpec, NumericFeature, Schema
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from feature_store.item_index import HashedIds, IdIndex, Rows, text_hashes
-from feature_store.item_table import ItemTable
+from feature_store import HashedIds, IdIndex, ItemTable
+from feature_store.item_index import Rows, text_hashes
 from serving.errors import readable
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import EncodedRows

@@ -13,9 +13,7 @@ from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from feature_store import CursorExpired, StoreError
-from feature_store.errors import DamagedTable
-from feature_store.item_table import ItemTable
+from feature_store import CursorExpired, DamagedTable, ItemTable, StoreError
 from ranker.frozen_config import FrozenConfig
 from serving.items.build import BuildError, build_table
 from serving.items.folder import TableFolder
