@@ -1,10 +1,8 @@
-"""Who comes in: a bounded queue of ranking requests. What would wait too long is refused at the door, at once."""
+"""Who comes in: every ranking request has a deadline and a place in the queue, or is refused at once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,66 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.deadline import HEADER, Deadline
 from serving.errors import OVERLOADED, InvalidRequest, Overloaded, ServingError, problem_bytes, problem_response
 from serving.metrics import Metrics
+from serving.queue import Queue
 
 RANKING_PATHS = frozenset({"/rank", "/rank/batch"})
 _HEADER = HEADER.lower().encode()
 Headers = Iterable[tuple[bytes, bytes]]
-_SMOOTHING = 0.1  # share that one ranking has in the mean time of a ranking
-
-
-class Queue:
-    """The rankings that a worker has taken on and not yet answered.
-
-    One more is refused when there are too many already, or when those before it would keep it until after its
-    deadline. How long they take is the mean time that the scoring thread was busy with one, over about the last ten.
-    """
-
-    def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
-        self._num_waiting = 0
-        self._mean_seconds = 0.0
-
-    @property
-    def num_waiting(self) -> int:
-        """Rankings inside."""
-        return self._num_waiting
-
-    def expected_wait(self) -> float:
-        """Seconds until the scoring thread would come to one that enters now."""
-        return self._num_waiting * self._mean_seconds
-
-    def admit(self, deadline: Deadline) -> None:
-        """Take a request in; who does so has to call `leave` in the end.
-
-        Raises:
-            Overloaded: It would wait too long; says when to try again.
-        """
-        wait = self.expected_wait()
-        if self._num_waiting >= self._max_waiting:
-            reason = f"{self._num_waiting} rankings wait already (RANKER_LIMITS__MAX_WAITING)"
-        elif wait > deadline.remaining():
-            reason = f"it would wait {wait:.1f} s, and has {deadline.timeout_ms} ms"
-        else:
-            self._num_waiting += 1
-            return
-        raise Overloaded(f"more requests than this server can rank: {reason}; send it again later", math.ceil(wait))
-
-    def leave(self) -> None:
-        """A request that was taken in is answered."""
-        self._num_waiting -= 1
-
-    @contextmanager
-    def hold(self, num_rankings: int) -> Iterator[None]:
-        """Count rankings as waiting while the block lasts, whether there is a place for them or not."""
-        self._num_waiting += num_rankings
-        try:
-            yield
-        finally:
-            self._num_waiting -= num_rankings
-
-    def ranked(self, seconds: float) -> None:
-        """The scoring thread was busy that long with one ranking; called by that thread alone."""
-        self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
 
 
 class Door:

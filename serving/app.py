@@ -16,7 +16,7 @@ from feature_store import FeatureStore
 from ranker.registry import Registry
 from serving import errors
 from serving.admin import PolicyAdmin
-from serving.admission import Admission, Door, Queue
+from serving.admission import Admission, Door
 from serving.body_limit import BodyLimit
 from serving.breaker import Breaker
 from serving.deps import Server
@@ -30,6 +30,7 @@ from serving.metrics import Metrics, SharedFolder
 from serving.models import Models
 from serving.openapi import document
 from serving.policies import PolicyCache
+from serving.queue import Queue
 from serving.ranking import Ranker
 from serving.request_log import RequestLog
 from serving.routes import ROUTERS

@@ -14,7 +14,6 @@ import orjson
 
 from ranker.errors import DataError
 from ranker.fusion import top_k
-from serving.admission import Queue
 from serving.answers import Fused, Job, answer
 from serving.call import Call
 from serving.candidates import wanted
@@ -26,6 +25,7 @@ from serving.features import FeatureSource, request_columns
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
+from serving.queue import Queue
 from serving.request_log import RequestLog
 from serving.sampling import Sample
 from serving.schemas import BatchRequest, RankRequest

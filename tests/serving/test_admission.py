@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from hypothesis import given, strategies as st
 
-from serving.admission import Queue
 from serving.deadline import Deadline
 from serving.errors import Overloaded
+from serving.queue import Queue
 from tests.serving.conftest import CANDIDATES, CONTEXT, World
 from tests.serving.test_deadline import Gate
 
