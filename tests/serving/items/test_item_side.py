@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from feature_store import FeatureRow
 from feature_store.item_index import HashedIds
@@ -113,6 +113,7 @@ ROWS = st.dictionaries(st.sampled_from(["i1", "i2", "ü/ ☃", "7", "8"]), row()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_snapshot_gives_what_the_store_gives(name: str, data: st.DataObject) -> None:
     side = side_of(name)
