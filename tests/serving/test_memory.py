@@ -1,0 +1,32 @@
+"""Private memory is what a process does not share."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from serving.memory import private_bytes
+
+
+def test_memory_that_is_written_to_is_private() -> None:
+    before = private_bytes()
+    block = bytearray(b"x" * 30_000_000)
+    assert private_bytes() - before > 20_000_000
+    assert private_bytes(os.getpid()) > len(block)
+
+
+def test_a_forked_process_shares_what_it_does_not_touch() -> None:
+    block = bytearray(b"x" * 60_000_000)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(len(block) > 0)
+    try:
+        assert private_bytes(child) < 30_000_000
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_a_process_that_has_gone_holds_nothing() -> None:
+    assert private_bytes(2**22 + 1) == 0
