@@ -278,15 +278,17 @@ asyncio.run(main())
 """
 
 
-def builder(world: World) -> subprocess.Popen[str]:
-    """A process that is about to build a table; a line to it starts it."""
+def builders(world: World, number: int) -> list[subprocess.Popen[str]]:
+    """Processes that are about to build a table; a line to one starts it."""
     arguments = [str(world.folder / "registry"), world.store_text, str(world.folder / "item_tables")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILDER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    command = [sys.executable, "-c", BUILDER, *arguments]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(number)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    return processes
 
 
 async def _builds(world: World) -> bool:
@@ -295,7 +297,7 @@ async def _builds(world: World) -> bool:
 
 async def test_of_two_processes_one_builds_and_a_killed_one_leaves_nothing(world: World) -> None:
     await put(world, {f"many{n}": ITEMS["i5"] for n in range(20_000)})
-    killed, *others = (builder(world) for _ in range(3))
+    killed, *others = builders(world, 3)
     assert killed.stdin is not None
     killed.stdin.write("go\n")
     killed.stdin.flush()
