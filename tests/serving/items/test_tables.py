@@ -291,6 +291,14 @@ def builders(world: World, number: int) -> list[subprocess.Popen[str]]:
     return processes
 
 
+def start(*processes: subprocess.Popen[str]) -> None:
+    """Let them build."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
 async def _builds(world: World) -> bool:
     return bool(list((world.folder / "item_tables").glob("*/.*.partial/id.bytes.npy")))
 
@@ -298,14 +306,13 @@ async def _builds(world: World) -> bool:
 async def test_of_two_processes_one_builds_and_a_killed_one_leaves_nothing(world: World) -> None:
     await put(world, {f"many{n}": ITEMS["i5"] for n in range(20_000)})
     killed, *others = builders(world, 3)
-    assert killed.stdin is not None
-    killed.stdin.write("go\n")
-    killed.stdin.flush()
+    start(killed)
     await eventually(lambda: _builds(world))
     killed.kill()
     killed.communicate()
     assert all(name.startswith(".") for name in tables(world))
-    names = [process.communicate("go\n")[0].strip() for process in others]
+    start(*others)
+    names = [process.communicate()[0].strip() for process in others]
     assert names[0] == names[1]
     assert tables(world) == names[:1]
     await put(world, {"i3": ITEMS["i5"]})
