@@ -31,7 +31,8 @@ from ranker.fusion import FusionPolicy, Term, top_k
 from ranker.schema import FrozenConfig, Schema
 
 if TYPE_CHECKING:
-    from ranker.bundle import Bundle, write_bundle
+    from ranker.bundle import Bundle
+    from ranker.bundle_writer import write_bundle
     from ranker.encoding import Encoder, SideTensors
     from ranker.registry import Registry
 
@@ -63,7 +64,7 @@ __all__ = [
 # These need torch, which takes seconds to import: whoever only reads a schema or a policy need not wait for it.
 _NEEDS_TORCH = {
     "Bundle": "ranker.bundle",
-    "write_bundle": "ranker.bundle",
+    "write_bundle": "ranker.bundle_writer",
     "Encoder": "ranker.encoding",
     "SideTensors": "ranker.encoding",
     "Registry": "ranker.registry",

@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from ranker.bundle import Bundle, write_bundle
+from ranker.bundle import Bundle
+from ranker.bundle_writer import write_bundle
 from ranker.calibration import Calibration
 from ranker.encoding import Encoded, Encoder
 from ranker.errors import BundleError

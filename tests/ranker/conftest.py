@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ranker.bundle import Bundle, write_bundle
+from ranker.bundle import Bundle
+from ranker.bundle_writer import write_bundle
 from ranker.calibration import Calibration, Platt, TaskCalibration
 from ranker.encoding import Encoder
 from ranker.fusion import FusionPolicy

@@ -415,9 +415,9 @@ def test_an_existing_path_is_never_overwritten(parts: Any, tmp_path: Path) -> No
     "step",
     [
         "ranker.encoding.Encoder.save",
-        "ranker.bundle.pq.write_table",
-        "ranker.bundle.save_graph",
-        "ranker.bundle.file_digest",
+        "ranker.bundle_writer.pq.write_table",
+        "ranker.bundle_writer.save_graph",
+        "ranker.bundle_writer.file_digest",
         "ranker.manifest.Manifest.save",
         "ranker.bundle.Bundle.load",
         "ranker.bundle.Bundle.verify_golden",

@@ -20,7 +20,8 @@ from fastapi import FastAPI
 from torch import Tensor, nn
 
 from feature_store import Column, FeatureStore, ViewSchema, parse_store
-from ranker.bundle import Bundle, write_bundle
+from ranker.bundle import Bundle
+from ranker.bundle_writer import write_bundle
 from ranker.calibration import Calibration
 from ranker.encoding import Encoder, num_numeric_inputs
 from ranker.fusion import FusionPolicy, Term

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import ranker.bundle
+import ranker.bundle_writer
 import training.nightly.stages as stages
 from tests.training.nightly.conftest import FIRST, SECOND, THIRD, Shop
 from tests.training.nightly.processes import Nights
@@ -166,7 +166,7 @@ class SetBack(dt.datetime):
 def test_a_clock_set_back_changes_nothing(shop_of_two: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     second = shop_of_two.registry.current()
     monkeypatch.setattr(dt, "datetime", SetBack)  # of the record, which imports the module
-    monkeypatch.setattr(ranker.bundle, "datetime", SetBack)
+    monkeypatch.setattr(ranker.bundle_writer, "datetime", SetBack)
     shop_of_two.set("nightly", keep_versions=2)
     stopped = shop_of_two.night(THIRD, force=True, stop=StopBefore(shop_of_two, "publish"))
     assert stopped.outcome is Outcome.INTERRUPTED
