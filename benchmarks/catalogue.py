@@ -161,14 +161,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each load")
     parser.add_argument("--markdown", action="store_true", help="only print the figures that are kept")
     asked = parser.parse_args()
-    found = []
+    sizes = keep([])
     if not asked.markdown:
         registry = ServingWorld.at(FOLDER / "model", anew=False).registry
         for items, users in SIZES:
             if items in asked.items and users in asked.users:
-                found.append(measure(Catalogue(FOLDER, items, users), registry, asked.seconds))
-                print(json.dumps(found[-1]), flush=True)
-    print(markdown(keep(found)))
+                sizes = keep([measure(Catalogue(FOLDER, items, users), registry, asked.seconds)])
+                print(json.dumps(sizes), flush=True)
+    print(markdown(sizes))
 
 
 if __name__ == "__main__":
