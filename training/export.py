@@ -24,7 +24,7 @@ from ranker.errors import BundleError
 from ranker.exporters import EXPORTERS, CompiledEngine
 from ranker.manifest import Precision, PrecisionCheck
 from ranker.scoring import ScoringGraph
-from ranker.serving_graph import ServingGraph, StackedTables
+from ranker.serving_graph import ServingGraph, StackedTables, for_compilers
 from ranker.torchscript import script
 from training.config import ExperimentConfig, ExportConfig
 from training.data import Impressions
@@ -172,7 +172,7 @@ def compile_network(graph: ServingGraph, export: ExportConfig, folder: Path) -> 
         else:
             compiled[engine] = folder / exporter.file
             item_KV, request_1P = graph.example()
-            exporter.export(graph.network, item_KV, request_1P, compiled[engine])
+            exporter.export(for_compilers(graph.network), item_KV, request_1P, compiled[engine])
     return compiled
 
 

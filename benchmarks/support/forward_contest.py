@@ -22,7 +22,7 @@ from ranker.manifest import Precision
 from ranker.models import PLE, MMoE, NetworkConfig
 from ranker.schema import Schema
 from ranker.scoring import ScoringGraph
-from ranker.serving_graph import ServingGraph, padded_rows
+from ranker.serving_graph import ServingGraph, for_compilers, padded_rows
 from ranker.torchscript import script
 
 # Shapes: L = candidates
@@ -133,7 +133,7 @@ def our_aotinductor(graph: ServingGraph, folder: Path) -> Local:
     if problem := exporter.unavailable():
         raise RuntimeError(problem)
     item_KV, request_1P = graph.example()
-    exporter.export(graph.network, item_KV, request_1P, folder / exporter.file)
+    exporter.export(for_compilers(graph.network), item_KV, request_1P, folder / exporter.file)
     compiled, lookups = exporter.load(folder / exporter.file), script(graph)
     return Local(_one_request, lambda *arguments: compiled(*lookups.represent(*arguments)))
 

@@ -69,7 +69,7 @@ class Exporter(Protocol):
         """Compile the network.
 
         Args:
-            network: `ServingGraph.network`.
+            network: `ServingGraph.network`, as `for_compilers` gives it.
             item_KV: Example of its first input.
             request_1P: Example of its second.
             path: File to write.

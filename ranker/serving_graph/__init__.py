@@ -27,7 +27,8 @@ Example:
 """
 
 from ranker.serving_graph.graph import ServingGraph, bucket_sizes, padded_rows
+from ranker.serving_graph.in_place import for_compilers
 from ranker.serving_graph.served import Served, serve
 from ranker.serving_graph.tables import StackedTables
 
-__all__ = ["Served", "ServingGraph", "StackedTables", "bucket_sizes", "padded_rows", "serve"]
+__all__ = ["Served", "ServingGraph", "StackedTables", "bucket_sizes", "for_compilers", "padded_rows", "serve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 from torch import fx
@@ -19,6 +20,16 @@ def activate_in_place(network: fx.GraphModule) -> None:
         if node.target is ATEN.relu.default and _owns(node):
             node.target = ATEN.relu_.default
     network.recompile()
+
+
+def for_compilers(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy of the network in which nothing is overwritten: compilers decide themselves, and do it better."""
+    copied = copy.deepcopy(network)
+    for node in copied.graph.nodes:
+        if node.target is ATEN.relu_:
+            node.target = ATEN.relu
+    copied.recompile()
+    return copied
 
 
 def _owns(activation: fx.Node) -> bool:

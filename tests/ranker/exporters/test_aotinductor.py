@@ -11,7 +11,7 @@ from torch import Tensor
 from ranker.exporters import AOTInductor, Machine
 from ranker.manifest import Precision
 from ranker.models import NetworkConfig
-from ranker.serving_graph import Served, serve
+from ranker.serving_graph import Served, for_compilers, serve
 from tests.ranker.models.test_contract import SETTINGS
 
 # Sizes are pairwise different: 4 columns of the request, 7 of the item, 64 and 192 rows.
@@ -26,7 +26,7 @@ def compiled_outputs(found: Served, folder: Path, columns: int) -> None:
     exporter = AOTInductor()
     path = folder / exporter.file
     request_1P = found.request_products(torch.randn(1, len(found.weight_PU[0])))
-    exporter.export(found.network, torch.zeros(128, columns), torch.zeros_like(request_1P), path)
+    exporter.export(for_compilers(found.network), torch.zeros(128, columns), torch.zeros_like(request_1P), path)
     network = exporter.load(path)
     for num_rows in (64, 192):
         item_KV = torch.randn(num_rows, columns)
