@@ -6,8 +6,9 @@
 
 A server of two workers ranks for a load that does not wait for it. Each fault begins when the load has run for a
 while; the table says what callers saw from then on, and how long it took until every answer was whole again. Then
-callers ask ten times as often as the server can answer, and two models take turns two hundred times. What needs root
-(a disk of its own) or a C compiler (a clock of its own) is left out where those are not there.
+callers ask a server of one worker, with a core of its own, ten times as often as it can answer; and two models take
+turns two hundred times. What needs root (a disk of its own) or a C compiler (a clock of its own) is left out where
+those are not there.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ async def _all(shop: Shop, only: str, num_swaps: int) -> list[dict[str, Any]]:
                 rows.append(await _row(fault, shop, folder))
                 print(json.dumps(rows[-1]), flush=True)
         if _OVERLOAD.startswith(only):
-            async with staged(Fault(_OVERLOAD, _nothing), shop, folder / "overload") as scene:
+            async with staged(Fault(_OVERLOAD, _nothing, num_workers=1), shop, folder / "overload") as scene:
                 rows.append(_overload_row(await overload(scene)))
             print(json.dumps(rows[-1]), flush=True)
         if _SWAPS.startswith(only):

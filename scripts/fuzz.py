@@ -35,6 +35,7 @@ from benchmarks.support.workers import TOKEN, Workers, serving
 
 _SHARE_OF_BODIES = 0.65
 _TIMEOUT_SECONDS = 10.0
+_IDLE_SECONDS = 1.0
 _SERVER_ERROR = 500
 _PATHS = ("/rank", "/rank/batch", "/feedback")
 _CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
@@ -130,12 +131,13 @@ def _route(cases: st.SearchStrategy[Any], number: int, first: int, statuses: Cou
 
 
 class _Caller:
-    """One connection to a server, opened again when the server has closed it."""
+    """One connection to a server; opened anew after a while without use, when the server may have closed it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+        self._used = time.monotonic()
 
     def post(self, path: str, body: bytes) -> tuple[int, str, bytes]:
         """Status, media type and body of the answer.
@@ -143,9 +145,13 @@ class _Caller:
         Raises:
             TimeoutError: There is none in time.
         """
+        if time.monotonic() - self._used > _IDLE_SECONDS:
+            self._connection.close()  # the next request opens it
         self._connection.request("POST", path, body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
-        return response.status, response.headers.get_content_type(), response.read()
+        answer = response.read()
+        self._used = time.monotonic()
+        return response.status, response.headers.get_content_type(), answer
 
 
 @st.composite

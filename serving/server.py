@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
 
     It ends in steps. At once it is not ready any more, and every answer closes its connection, so that callers go
     elsewhere. After a delay it accepts what has connected, and nothing more; what is idle is closed, what is accepted
-    is answered. Then it exits with code 0. A second signal ends it at once.
+    is answered. Then it exits with code 0. A second signal ends it at once, but for a worker: its supervisor decides.
 
     Args:
         app: What it serves.
@@ -78,20 +78,26 @@ class Server(uvicorn.Server):
         """Stop when told to while the block lasts. uvicorn's own would end the process by the signal it has caught."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._signalled)
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, self._orphaned)
-        yield
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
 
     def stop(self) -> None:
-        """Begin to end; told twice, end now."""
-        if self.should_exit:
-            self.force_exit = True
-            self._forced.set()
+        """Begin to end."""
         self.should_exit = True
         self._drain.begin()
+
+    def _signalled(self) -> None:
+        # A worker may be told twice at once, by its supervisor and by who signals all processes: that is no hurry.
+        if self.should_exit and self._lifeline is None:
+            self.force_exit = True
+            self._forced.set()
+        self.stop()
 
     def _orphaned(self) -> None:
         assert self._lifeline is not None

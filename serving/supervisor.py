@@ -44,7 +44,7 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
 
     def run(self) -> int:
-        """Keep the workers alive until SIGTERM or SIGINT; then end them.
+        """Keep the workers alive until SIGTERM or SIGINT; then end them, at once if told again.
 
         Returns:
             Exit code: 0 if all workers ended by themselves, else 1.
@@ -89,10 +89,11 @@ class Supervisor:
 
     def _stop(self) -> None:
         logger.info("stopping workers", extra={"workers": len(self._workers)})
+        again = self._stopping_until is not None
         self._stopping_until = self._stopping_until or monotonic() + self._patience_seconds
         self._due.clear()
         self._release()
-        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGKILL if again else signal.SIGTERM)
 
     def _kill_late(self) -> None:
         if self._stopping_until is not None and monotonic() >= self._stopping_until:

@@ -54,6 +54,7 @@ class Fault:
         name: For the table.
         happen: Lets it happen and be mended; what else there is to say of it.
         redis: Whether features are in Redis.
+        num_workers: Of the server.
         environment: Settings of the server, given the folder where it runs.
         settle_seconds: How long to watch after it was mended.
         clean_up: Takes back what `environment` has made, given the same folder.
@@ -63,6 +64,7 @@ class Fault:
     name: str
     happen: Callable[[Scene], Awaitable[str]]
     redis: bool = False
+    num_workers: int = 2
     environment: Callable[[Path], Mapping[str, str]] = field(default=lambda _: {})
     settle_seconds: float = 3.0
     clean_up: Callable[[Path], None] = field(default=lambda _: None)
@@ -123,7 +125,7 @@ async def staged(fault: Fault, original: Shop, folder: Path) -> AsyncIterator[Sc
         await asyncio.to_thread(shop.fill, store)
     environment = fault.environment(folder)
     try:
-        with serving(shop.folder / "registry", store, folder / "server", 2, environment) as workers:
+        with serving(shop.folder / "registry", store, folder / "server", fault.num_workers, environment) as workers:
             connections = Connections(workers.url, 256, timeout_seconds=10.0)
             yield Scene(shop, workers, redis, connections, _numbered(shop.workload().bodies(_NUM_BODIES)), Watch())
             await connections.close()

@@ -37,9 +37,9 @@ class Workers:
     log: Path
 
     def pids(self) -> list[int]:
-        """Its workers, by place."""
+        """Its workers, by place; a single one is the first process itself."""
         newest = {line["worker"]: line["pid"] for line in self.lines() if line["message"] == "worker started"}
-        return [pid for _, pid in sorted(newest.items())]
+        return [pid for _, pid in sorted(newest.items())] or [self.supervisor.pid]
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log so far."""

@@ -97,6 +97,15 @@ def test_workers_that_do_not_end_are_killed(start: Start, tmp_path: Path) -> Non
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids(tmp_path))
 
 
+def test_told_twice_it_waits_for_nobody(start: Start, tmp_path: Path) -> None:
+    supervisor = start(DEAF)
+    wait_for(lambda: len(pids(tmp_path)) == 3)
+    supervisor.send_signal(signal.SIGTERM)
+    wait_for(lambda: (tmp_path / "released").exists())
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(timeout=60) == 1
+
+
 def test_workers_notice_that_their_supervisor_has_gone(start: Start, tmp_path: Path) -> None:
     supervisor = start(WAITS)
     wait_for(lambda: len(pids(tmp_path)) == 3)
