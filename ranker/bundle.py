@@ -8,6 +8,7 @@ calibration.json  raw task outputs to probabilities
 fusion.json       the policy that ranks until someone sets another
 metrics.json      what evaluation found
 golden.parquet    raw rows with the scores that training computed
+architecture.safetensors  the trained architecture's weights, to train on from; not read in serving
 report.html       how it came about, for people; not in every bundle
 manifest.json     sha256 of every other file, and of itself; versions; data range
 """

@@ -31,6 +31,8 @@ from ranker.torchscript import save_graph
 
 GOLDEN_TOLERANCE = 1e-5
 
+ARCHITECTURE = "architecture.safetensors"
+
 _DISTRIBUTION = "ranking-service"
 
 
@@ -51,6 +53,7 @@ def write_bundle(
     precision: Precision = "fp32",
     precision_check: PrecisionCheck | None = None,
     compiled: Mapping[CompiledEngine, Path] | None = None,
+    architecture: bytes | None = None,
     report: str | None = None,
 ) -> Bundle:
     """Write a bundle, read it back, and let it appear only if it reproduces the golden scores.
@@ -72,6 +75,8 @@ def write_bundle(
         precision: Of the large products in `graph`.
         precision_check: What bf16 costs.
         compiled: Files of the network as other engines compiled it on this machine; they are copied.
+        architecture: The architecture's weights as they were trained, in the safetensors format: `graph` has them
+            rewritten, and training cannot go on from that.
         report: A page of HTML that stays with the bundle.
 
     Returns:
@@ -98,6 +103,8 @@ def write_bundle(
             save_graph(graph, folder / "model.pt")
             for engine, file in (compiled or {}).items():
                 shutil.copyfile(file, folder / EXPORTERS[engine].file)
+            if architecture is not None:
+                (folder / ARCHITECTURE).write_bytes(architecture)
             if report is not None:
                 (folder / "report.html").write_text(report, encoding="utf-8")
             Manifest(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
@@ -122,6 +123,7 @@ def export_bundle(
             precision=form.precision,
             precision_check=form.check,
             compiled=compile_network(form.graph, export, Path(stack.enter_context(tempfile.TemporaryDirectory()))),
+            architecture=safetensors.torch.save(dict(graph.architecture.state_dict())),
             report=report,
         )
 

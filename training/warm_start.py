@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from ranker.bundle import Bundle
-from ranker.encoding import MODEL_SIDES, Encoder
+from ranker.bundle_writer import ARCHITECTURE
+from ranker.encoding import Encoder
 from ranker.id_maps import NUM_RESERVED, VocabularyMap
 from ranker.numeric_maps import NumericMap
 from ranker.representation import columns_by_feature
-from ranker.schema import FeatureSpec, embedded, table_name
+from ranker.schema import FeatureSpec
+from ranker.serving_graph.tables import tables_of
 from training.checkpoint import Checkpoints
 from training.errors import ConfigError
 from training.flat_state import part
@@ -65,16 +68,10 @@ class TrainedState:
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> TrainedState:
         """The weights in a bundle; optimizers start afresh."""
-        weights = {name: tensor.detach() for name, tensor in bundle.model.state_dict().items()}
-        network = {
-            f"architecture/{name.removeprefix('architecture.')}": tensor
-            for name, tensor in weights.items()
-            if name.startswith("architecture.")
-        }
-        for side in MODEL_SIDES:
-            features = [feature for feature in bundle.schema.side_features(side) if embedded(feature)]
-            for place, feature in enumerate(features):
-                network[f"tables/{table_name(feature)}"] = weights[f"{side}.bags.{place}.weight"]
+        network = {f"tables/{name}": weight.detach() for name, weight in tables_of(bundle.model).items()}
+        if (path := bundle.path / ARCHITECTURE).exists():
+            dense = safetensors.torch.load(path.read_bytes())
+            network |= {f"architecture/{name}": tensor for name, tensor in dense.items()}
         return cls(f"bundle {bundle.manifest.version}", bundle.encoder, network, {})
 
     @classmethod

@@ -33,6 +33,8 @@ class ServingGraph(nn.Module):
     def __init__(self, graph: ScoringGraph, precision: Precision = "fp32", tables: StackedTables | None = None) -> None:
         super().__init__()
         tables = tables or StackedTables(graph.tables)
+        self.table_names = tuple(tables.places)  # and their `Place`s: for `tables_of`
+        self.places_T3 = nn.Buffer(torch.tensor([*tables.places.values()], dtype=torch.int64).view(-1, 3))
         self.request = SideLookup(graph.schema, "request", tables, graph.num_sets)
         self.item = SideLookup(graph.schema, "item", tables, graph.num_sets, _COLUMN_BLOCK)
         served = serve(graph.architecture, self.request.columns, self.item.columns, precision, graph.num_sets)
