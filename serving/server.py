@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 2048
 _LAST_ACCEPT_SECONDS = 0.05
+_KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep theirs, so that they close first and never meet a closed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=stopping.drain_seconds,
                 backlog=_BACKLOG,
             )
