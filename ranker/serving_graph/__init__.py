@@ -18,7 +18,7 @@ Example:
     ...     def forward(self, x_BD):
     ...         h_B2 = layers(x_BD)
     ...         return {"ctr": h_B2[:, 0], "cvr": h_B2[:, 1]}
-    >>> served = serve(TwoTasks(), request_columns=[0], item_columns=[1, 2])
+    >>> served = serve(TwoTasks().eval(), request_columns=[0], item_columns=[1, 2])
     >>> x_LD, request_X1 = torch.randn(5, 3), torch.tensor([[0.7]])
     >>> x_LD[:, 0] = 0.7
     >>> found = served.network(x_LD[:, 1:], served.request_products(request_X1))
