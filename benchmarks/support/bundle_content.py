@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from ranker.bundle import Bundle
 
-_FILES = ("schema.json", "calibration.json", "fusion.json")
+_FILES = ("architecture.safetensors", "schema.json", "calibration.json", "fusion.json")
 
 
 def bundle_content(bundle: Bundle) -> dict[str, bytes]:
@@ -17,7 +19,7 @@ def bundle_content(bundle: Bundle) -> dict[str, bytes]:
     Args:
         bundle: Read from disk.
     """
-    found = {f"model.pt/{name}": tensor.numpy().tobytes() for name, tensor in bundle.model.state_dict().items()}
+    found = {f"model.pt/{name}": bytes_of(tensor) for name, tensor in bundle.model.state_dict().items()}
     files = [*(bundle.path / name for name in _FILES), *(path for path in _below(bundle.path / "encoder"))]
     found |= {path.relative_to(bundle.path).as_posix(): path.read_bytes() for path in files}
     golden = pq.read_table(bundle.path / "golden.parquet")
@@ -26,3 +28,9 @@ def bundle_content(bundle: Bundle) -> dict[str, bytes]:
 
 def _below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The bits of a tensor of any type."""
+    content: bytes = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return content
