@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from ranker.encoding import Encoder
-from ranker.serving_graph import StackedTables
+from ranker.serving_graph.tables import tables_of
 from ranker.weighting import WeightingConfig, WeightingOptions
 from training.batches import encode_batch
 from training.config import ExperimentConfig
@@ -96,13 +96,12 @@ def test_every_table_of_a_trained_model_has_moved(
     trained: RunResult, config: ExperimentConfig, encoder: Encoder, group: None
 ) -> None:
     assert trained.bundle is not None
-    tables = StackedTables(Network(config, encoder, torch.device("cpu")).scoring_graph().tables)
-    weights = [weight for name, weight in trained.bundle.model.named_parameters() if name.endswith(".weight")]
-    last = {weight.shape[1]: weight for weight in weights}
-    assert set(tables.places) == {"city", "items", "age", "tags"}
-    for name, (width, start) in tables.places.items():
-        rows = slice(start, start + encoder.num_embeddings[name])
-        assert not torch.equal(tables.weights[width][rows], last[width][rows]), f"{name} did not move"
+    fresh = Network(config, encoder, torch.device("cpu")).scoring_graph().tables
+    last = tables_of(trained.bundle.model)
+    assert set(last) == set(fresh) == {"city", "items", "age", "tags"}
+    for name, weight in fresh.items():
+        assert last[name].shape == weight.shape
+        assert not torch.equal(last[name], weight), f"{name} did not move"
 
 
 def test_training_learns(trained: RunResult) -> None:
