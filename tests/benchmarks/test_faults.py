@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 
 from benchmarks.faults import _markdown
 from benchmarks.support.fault_kinds import FAULTS
+from benchmarks.support.results import RESULTS
 from benchmarks.support.watch import Watch
 from serving.bench.connections import NO_ANSWER, Reply
 
@@ -56,3 +58,9 @@ def test_the_table_has_a_line_for_each_fault() -> None:
         "| two | - | - | not tried: needs root |",
     ]
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+
+
+def test_the_page_shows_the_figures_that_are_kept() -> None:
+    kept = json.loads((RESULTS / "faults.json").read_text(encoding="utf-8"))["faults"]
+    page = (RESULTS.parents[1] / "docs" / "serving" / "operating.md").read_text(encoding="utf-8")
+    assert _markdown(kept) in page
