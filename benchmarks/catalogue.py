@@ -131,7 +131,7 @@ def markdown(sizes: list[dict[str, Any]]) -> str:
     ]
     tables += [
         f"| {one['items']:,} | {one['users']:,} | {one['build_seconds']:.1f} | {one['table_bytes'] / 1e6:.1f} "
-        f"| {one['open_seconds']:.2f} | {one['private_bytes'] / 1e6:.1f} | {one['find_us']['median']:.0f} "
+        f"| {one['open_seconds']:.2f} | {max(one['private_bytes'], 0) / 1e6:.1f} | {one['find_us']['median']:.0f} "
         f"| {one['encode_us']['median']:.0f} |"
         for one in sizes
     ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from feature_store import ItemTableWriter
@@ -14,6 +17,7 @@ from serving.items.snapshot import CURSOR, FAULTS
 from serving.items.source import ItemReader, ItemSource
 
 _MAX_FAULTS = 1_000
+_SWITCH_SECONDS = 0.0005
 
 
 class BuildError(Exception):
@@ -48,7 +52,19 @@ def build_table(
             with atomic_folder(target) as folder, ItemTableWriter(folder) as writer:
                 await _write(reader, encoder, writer, max_age_seconds, stop or threading.Event())
 
-    asyncio.run(build())
+    with _yielding_often():
+        asyncio.run(build())
+
+
+@contextmanager
+def _yielding_often() -> Iterator[None]:
+    """Let requests have the interpreter soon when they want it: by default a busy thread keeps it for 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 async def _write(

@@ -14,7 +14,7 @@ from feature_store.parquet import Batch, ParquetSource
 from serving.feature_plan import FeaturePlan
 
 VIEW = "item"
-_CHUNK_ROWS = 2_000  # encoded at once: some milliseconds
+_CHUNK_ROWS = 500  # encoded at once: some milliseconds
 
 Chunk = tuple[list[str], Sequence[FeatureRow | None]]
 
