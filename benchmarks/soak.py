@@ -93,9 +93,7 @@ class Soak:
                 await asyncio.sleep(_CHANGE_SECONDS)
                 users = {f"u{number}" for number in random.integers(0, 5_000, _CHANGED)}
                 items = {f"i{number}" for number in random.integers(0, 1_000, _CHANGED)}
-                await store.update_many(
-                    "user", [(user, {"age": float(random.integers(18, 90))}, None) for user in users]
-                )
+                await store.update_many("user", [(user, {"age": int(random.integers(18, 90))}, None) for user in users])
                 await store.update_many(
                     "item", [(item, {"price": float(random.uniform(1, 90))}, None) for item in items]
                 )
