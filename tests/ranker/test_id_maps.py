@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -37,7 +38,7 @@ def objects(*values: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
 
 
 def is_integer(value: str) -> bool:
-    return value.lstrip("-").isdigit() and str(int(value)) == value
+    return re.fullmatch(r"-?[0-9]+", value) is not None and str(int(value)) == value
 
 
 def vocabulary(batches: list[list[str | None]], spec: Vocabulary) -> list[str]:
