@@ -68,7 +68,7 @@ SETTINGS: Settings = {
         "early_stopping": {"patience": 3},
         "seed": 5,
     },
-    "export": {"golden_rows": 17, "tolerance": 5.0e-6, "precision": "fp32"},
+    "export": {"golden_rows": 17, "tolerance": 1.0e-6, "precision": "fp32"},
     "fusion": {"terms": [{"output": "ctcvr", "weight": 0.7}, {"output": "ctr", "weight": 0.3}]},
 }  # fmt: skip
 

@@ -136,7 +136,7 @@ def test_disagreement_writes_nothing(
         next(other.architecture.parameters()).add_(0.1)
     monkeypatch.setattr(network, "scoring_graph", other.scoring_graph)
     with pytest.raises(
-        BundleError, match=r"differ by .* on 105 test rows.*export\.tolerance 5e-06; nothing was written"
+        BundleError, match=r"differ by .* on 105 test rows.*export\.tolerance 1e-06; nothing was written"
     ):
         export_bundle(
             tmp_path / "bundle",

@@ -125,8 +125,9 @@ def test_a_run_goes_on_from_an_earlier_one_or_from_its_bundle(
     trained: RunResult, config: ExperimentConfig, log_file: Path, run_folder: Path, tmp_path: Path
 ) -> None:
     assert trained.bundle is not None
+    one_epoch = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
     for name, path in (("run", run_folder), ("bundle", trained.bundle.path)):
         earlier = TrainedState.load(path)
         assert earlier.with_optimizers == (name == "run")
-        result = train(config, log_file, tmp_path / name, QUIET, earlier=earlier)
+        result = train(one_epoch, log_file, tmp_path / name, QUIET, earlier=earlier)
         assert result.history.epochs[0].losses["ctr"] < trained.history.epochs[0].losses["ctr"]

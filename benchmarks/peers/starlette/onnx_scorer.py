@@ -44,9 +44,9 @@ def export(folder: Path) -> None:
 
     from benchmarks.peers.network import NaiveMMoE, Sizes
 
-    sizes = Sizes(**torch.load(folder / "sizes.pt"))
+    sizes = Sizes(**torch.load(folder / "sizes.pt", weights_only=True))
     network = NaiveMMoE(sizes).eval()
-    network.load_state_dict(torch.load(folder / "weights.pt"))
+    network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     ids_LF = torch.zeros(_EXAMPLE_ROWS, len(sizes.table_rows), dtype=torch.int64)
     numbers_LN = torch.zeros(_EXAMPLE_ROWS, sizes.num_numbers)
     length = torch.export.Dim("length", min=2, max=100_000)
