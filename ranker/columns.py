@@ -1,4 +1,4 @@
-"""Raw columns, whatever they came in, as canonical text, numbers or lists. The edge where bad values are refused."""
+"""Raw columns, whatever they came in, as Arrow arrays, numbers or lists. The edge where bad values are refused."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ranker.canonical_text import NOT_CONVERTIBLE, is_missing, sample, text, value_text
 from ranker.errors import DataError
+
+__all__ = ["LARGEST", "Columns", "Lists", "column", "lists", "num_rows", "numbers", "text"]
 
 # What an encoder reads: columns by name, all of one length.
 Columns: TypeAlias = pa.Table | pa.RecordBatch | pd.DataFrame | Mapping[str, Sequence[Any] | npt.NDArray[Any]]
 
 LARGEST = float(np.finfo(np.float32).max)  # model inputs are float32
-_NOT_CONVERTIBLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError)
 _NUMBER = (int, float, Decimal, np.integer, np.floating, np.bool_)
 
 
@@ -70,42 +71,6 @@ def num_rows(data: Columns) -> int:
     return len(next(iter(data.values()))) if data else 0
 
 
-def text(name: str, array: pa.Array) -> pa.Array:
-    """Categorical values as canonical text, so that 5, 5.0 and "5" are one value. Null and NaN are null.
-
-    Booleans are 1 and 0, dates are YYYY-MM-DD, strings stay as they are.
-
-    Returns:
-        Strings; dictionary-encoded if `array` is and that pays off. A dictionary holds no null.
-
-    Raises:
-        DataError: The type has no one text (a list, bytes, a point in time), or a value is infinite.
-    """
-    kind = array.type
-    if pa.types.is_string(kind):
-        return array
-    if pa.types.is_dictionary(kind):
-        return _dictionary_text(name, array)
-    if pa.types.is_boolean(kind):
-        return array.cast(pa.uint8()).cast(pa.string())
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _fraction_text(name, array)
-    if pa.types.is_date64(kind):
-        return array.cast(pa.date32()).cast(pa.string())
-    if (
-        pa.types.is_integer(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_date32(kind)
-        or pa.types.is_null(kind)
-    ):
-        return array.cast(pa.string())
-    raise DataError(
-        f"column '{name}' must hold strings, integers, booleans or dates, got {_sample(array)}; "
-        "convert it to strings, or declare lists as kind: categorical_list"
-    )
-
-
 def numbers(name: str, array: pa.Array) -> npt.NDArray[np.float64]:
     """Numeric values as float64, NaN for null; booleans are 1 and 0.
 
@@ -121,7 +86,7 @@ def numbers(name: str, array: pa.Array) -> npt.NDArray[np.float64]:
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
     ):
         raise DataError(
-            f"column '{name}' must hold numbers, got {_sample(array)}; convert it, or declare it as kind: categorical"
+            f"column '{name}' must hold numbers, got {sample(array)}; convert it, or declare it as kind: categorical"
         )
     values: npt.NDArray[np.float64] = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     too_large = np.abs(values) > LARGEST
@@ -164,9 +129,7 @@ def _bounds(name: str, array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDAr
     if pa.types.is_fixed_size_list(kind):
         starts = (np.arange(len(array), dtype=np.int64) + array.offset) * kind.list_size
         return starts, starts + kind.list_size
-    raise DataError(
-        f"column '{name}' must hold lists, got {_sample(array)}; declare single values as kind: categorical"
-    )
+    raise DataError(f"column '{name}' must hold lists, got {sample(array)}; declare single values as kind: categorical")
 
 
 def _gather(
@@ -177,30 +140,6 @@ def _gather(
         return values.slice(int(starts[0]), int(ends[-1] - starts[0]))
     before = np.cumsum(lengths) - lengths
     return values.take(pa.array(np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)))
-
-
-def _dictionary_text(name: str, array: pa.Array) -> pa.Array:
-    if len(array.dictionary) > len(array):  # a batch of a long column carries the whole column's dictionary
-        return text(name, array.dictionary_decode())
-    words = text(name, array.dictionary)
-    encoded = pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
-    return encoded.dictionary_decode() if words.null_count else encoded
-
-
-def _fraction_text(name: str, array: pa.Array) -> pa.Array:
-    """Text of floats and decimals: whole numbers as integers are written, others as the shortest exact float."""
-    if pa.types.is_decimal(array.type):
-        if array.type.scale <= 0:
-            return array.cast(pa.decimal256(76, 0)).cast(pa.string())
-        as_float = array.cast(pa.float64())
-    else:
-        array = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array  # has no kernels
-        if pc.any(pc.is_inf(array)).as_py():
-            raise DataError(f"column '{name}' must hold finite numbers, got inf; use null for an unknown value")
-        array = as_float = pc.if_else(pc.is_nan(array), None, array)
-    whole = pc.and_(pc.equal(array, pc.floor(array)), pc.less(pc.abs(as_float.cast(pa.float64())), 2.0**63))
-    as_int = pc.if_else(whole, array, None).cast(pa.int64())
-    return pc.coalesce(as_int.cast(pa.string()), as_float.cast(pa.string()))
 
 
 def _whole(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -217,52 +156,16 @@ def _array(name: str, values: Any, *, numeric: bool = False) -> pa.Array:
         values = list(values)
     try:
         array = _whole(pa.array(values, from_pandas=True))
-        if not pa.types.is_date(array.type) or all(_is_missing(value) or type(value) is date for value in values):
+        if not pa.types.is_date(array.type) or all(is_missing(value) or type(value) is date for value in values):
             return array  # Arrow takes an integer beside a date for a day since 1970
-    except _NOT_CONVERTIBLE:
+    except NOT_CONVERTIBLE:
         pass
-    values = [None if _is_missing(value) else value for value in values]
+    values = [None if is_missing(value) else value for value in values]
     if numeric and all(value is None or isinstance(value, _NUMBER) for value in values):
         return pa.array([None if value is None else _as_float(value) for value in values], pa.float64())
     if any(isinstance(value, (list, tuple, np.ndarray)) for value in values):
         return _mixed_lists(name, values)
-    return _mixed(name, values)
-
-
-def _mixed(name: str, values: list[Any]) -> pa.Array:
-    """Strings beside numbers, as a request may bring them: text, made type by type so that no value changes another."""
-    texts = np.full(len(values), None, dtype=object)
-    for kind in {type(value) for value in values if value is not None}:
-        places = [place for place, value in enumerate(values) if type(value) is kind]
-        texts[places] = _texts(name, [values[place] for place in places])
-    return pa.array(texts, pa.string())
-
-
-def _texts(name: str, values: list[Any]) -> list[str | None]:
-    """Canonical text of values of one Python type."""
-    if isinstance(values[0], int) and not isinstance(values[0], bool):
-        if all(-(2**63) <= value < 2**64 for value in values):
-            return [str(value) for value in values]
-    else:
-        try:
-            texts: list[str | None] = text(name, pa.array(values, from_pandas=True)).to_pylist()
-        except _NOT_CONVERTIBLE:
-            pass
-        else:
-            return texts
-    raise DataError(
-        f"column '{name}' must hold text, numbers of at most 64 bits, booleans or dates, got {_first_bad(values)!r} "
-        f"({type(values[0]).__name__}); convert it to a valid string"
-    )
-
-
-def _first_bad(values: list[Any]) -> Any:
-    for value in values:
-        try:
-            pa.array([value])
-        except _NOT_CONVERTIBLE:
-            return value
-    return values[0]
+    return pa.array([value_text(name, value) for value in values], pa.string())
 
 
 def _mixed_lists(name: str, values: list[Any]) -> pa.Array:
@@ -278,36 +181,11 @@ def _mixed_lists(name: str, values: list[Any]) -> pa.Array:
     return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), _array(name, flat), mask=missing)
 
 
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or value is pd.NA
-        or value is pd.NaT
-        or (isinstance(value, (float, np.floating)) and value != value)
-    )
-
-
 def _as_float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:  # an integer of more than 300 digits; refused with the other infinities
         return float("inf")
-
-
-def _sample(array: pa.Array) -> str:
-    """The first value that is no number, with its place and type, for a message."""
-    for row, value in enumerate(array.to_pylist()):
-        if value is not None and not (isinstance(value, str) and _reads_as_number(value)):
-            return f"{value!r} in row {row} ({array.type})"
-    return f"values of type {array.type}"
-
-
-def _reads_as_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _not_one(name: str, times: int, names: Sequence[Any]) -> DataError:

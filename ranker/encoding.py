@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from ranker.encoded import Bag, Encoded, EncodedColumns, SideColumns, SideTensor
 from ranker.errors import DataError
 from ranker.id_maps import MISSING_ID, HashMap, IdMap, VocabularyMap, lookup, lookup_integers
 from ranker.numeric_maps import NumericMap
+from ranker.row_encoder import RowEncoder
 from ranker.schema import (
     CategoricalFeature,
     CategoricalListFeature,
@@ -67,6 +68,9 @@ class Encoder:
         self.numeric_maps = dict(numeric_maps)
         self._id_maps: dict[str, IdMap] = {**_hash_maps(schema), **self.vocabularies}
         self._features = {side: schema.side_features(side) for side in MODEL_SIDES}
+        self._rows = {
+            side: RowEncoder(features, self._id_maps, self.numeric_maps) for side, features in self._features.items()
+        }
 
     @classmethod
     def fit(cls, schema: Schema, batches: Iterable[Columns]) -> Encoder:
@@ -124,6 +128,21 @@ class Encoder:
             DataError: A column is missing or of the wrong type; names the column, the value and the fix.
         """
         return self.side_columns(data, side).tensors()
+
+    def encode_row(self, row: Mapping[str, Any], side: ModelSide) -> SideTensors:
+        """One row of one side: the same tensors as `encode_side` gives, many times as fast where values are plain.
+
+        Args:
+            row: A value for every raw column of the side.
+            side: See `encode_side`.
+
+        Raises:
+            DataError: As `encode_side`.
+        """
+        try:
+            return self._rows[side].encode(row)
+        except (KeyError, DataError):  # columns read what else there is, or tell why it cannot be read
+            return self.encode_side({name: [value] for name, value in row.items()}, side)
 
     def side_columns(self, data: Columns, side: ModelSide) -> SideColumns:
         """The features of one side as columns that rows can be taken from; see `encode_side`."""

@@ -43,3 +43,10 @@ class HashIndex:
             at_Q[behind] += 1
             behind = behind[self._sorted[at_Q[behind]] < hashes_Q[behind]]
         return np.where(self._sorted[at_Q] == hashes_Q, self._places[at_Q], NOWHERE)
+
+    def find_one(self, sought: int) -> int:
+        """As `find` of one hash, without the cost of arrays."""
+        at = self._starts.item(sought >> int(self._shift))
+        while self._sorted.item(at) < sought:
+            at += 1
+        return self._places.item(at) if self._sorted.item(at) == sought else NOWHERE

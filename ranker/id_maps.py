@@ -34,6 +34,9 @@ class IdMap(Protocol):
     def rows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
         """Row of each value; none of them null."""
 
+    def row(self, value_hash: int) -> int:
+        """Row of one value, by its `text_hash`."""
+
 
 class HashMap:
     """A value's row is its hash modulo `num_buckets`; the same in every process and on every machine."""
@@ -49,6 +52,10 @@ class HashMap:
     def rows(self, values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
         """Row of each value; see `IdMap`."""
         return (text_hash(values) % self._num_buckets).astype(np.int64) + NUM_RESERVED
+
+    def row(self, value_hash: int) -> int:
+        """Row of one value; see `IdMap`."""
+        return value_hash % int(self._num_buckets) + NUM_RESERVED
 
 
 class VocabularyMap:
@@ -77,6 +84,13 @@ class VocabularyMap:
         hashes = text_hash(values)
         places = self._index.find(hashes)
         return np.where(places == NOWHERE, self._outside(hashes), places + self._first_row)
+
+    def row(self, value_hash: int) -> int:
+        """Row of one value; see `IdMap`."""
+        place = self._index.find_one(value_hash)
+        if place != NOWHERE:
+            return place + self._first_row
+        return value_hash % self.num_overflow + NUM_RESERVED if self.num_overflow else UNKNOWN_ID
 
     def integer_rows(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Row of each integer: that of its text, found without writing it."""

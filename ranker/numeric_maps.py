@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +41,22 @@ class NumericMap(FrozenConfig):
         values = log1p(raw) if "log1p" in feature.transforms else raw
         buckets = np.searchsorted(self._grid, values, side="right") + NUM_RESERVED
         return np.where(np.isnan(values), MISSING_ID, buckets)
+
+    def value(self, feature: NumericFeature, raw: float) -> float:
+        """As `values` of one number, without the cost of arrays."""
+        if raw != raw:
+            return 0.0
+        value = log1p(np.array([raw])).item() if "log1p" in feature.transforms else raw
+        if "standardize" in feature.transforms:
+            value = min(max((value - self.mean) / self.std, -_LARGEST), _LARGEST)
+        return float(np.interp(value, self._grid, self._ranks)) if "quantile" in feature.transforms else value
+
+    def row(self, feature: NumericFeature, raw: float) -> int:
+        """As `rows` of one number, without the cost of arrays."""
+        if raw != raw:
+            return MISSING_ID
+        value = log1p(np.array([raw])).item() if "log1p" in feature.transforms else raw
+        return bisect_right(self.grid, value) + NUM_RESERVED
 
     @property
     def num_rows(self) -> int:

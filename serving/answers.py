@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from ranker.schema import Schema
 from serving.engine import Engine, Outputs
-from serving.feature_plan import Columns, Wanted
+from serving.feature_plan import Wanted
 from serving.features import Stored
 from serving.items import Candidates
 from serving.policies import Choice
@@ -35,7 +36,7 @@ class Fused(NamedTuple):
     outputs: Outputs
     scores_L: npt.NDArray[np.float64]
     order_K: npt.NDArray[np.intp]
-    request_columns: Columns
+    request_row: Mapping[str, Any]
     candidates: Candidates
 
 
@@ -92,6 +93,6 @@ def _explanation(job: Job, fused: Fused, place: int) -> dict[str, Any]:
 
 def missing_features(schema: Schema, fused: Fused, place: int) -> list[str]:
     """Features of any side that had no value when this candidate was scored."""
-    absent = [f.name for f in schema.side_features("request") if fused.request_columns[f.column][0] is None]
+    absent = [f.name for f in schema.side_features("request") if fused.request_row[f.column] is None]
     lacking = fused.candidates.lacking(place)
     return absent + [f.name for f in schema.side_features("item") if f.column in lacking]

@@ -74,11 +74,11 @@ class Engine:
         self._warm(golden, max_candidates)
         self._verify_requests(golden)
 
-    def score(self, request: Columns, items: Columns) -> Scored:
+    def score(self, request: Mapping[str, Any], items: Columns) -> Scored:
         """Score the candidates of one request.
 
         Args:
-            request: Raw user and context columns, one value each.
+            request: Raw user and context columns, a value of each.
             items: Raw item columns, L values each.
 
         Raises:
@@ -91,13 +91,13 @@ class Engine:
         outputs = self.score_encoded(request_tensors, item_tensors)
         return Scored(outputs, encoded - start, perf_counter() - encoded)
 
-    def encode_request(self, request: Columns) -> SideTensors:
-        """Raw user and context columns, one value each, as the model reads them.
+    def encode_request(self, request: Mapping[str, Any]) -> SideTensors:
+        """Raw user and context columns, a value of each, as the model reads them.
 
         Raises:
             DataError: A value is of the wrong type.
         """
-        return self._bundle.encoder.encode_side(request, "request")
+        return self._bundle.encoder.encode_row(request, "request")
 
     def score_encoded(self, request: SideTensors, items: SideTensors) -> Outputs:
         """Calibrated outputs [L] by name of one request's L candidates, all encoded."""
@@ -133,9 +133,9 @@ class Engine:
                     f"{wrong.found:.8g}; do not serve version '{self.version}': publish the bundle again, or roll back"
                 )
 
-    def _request(self, golden: pa.Table, row: int) -> Columns:
+    def _request(self, golden: pa.Table, row: int) -> dict[str, Any]:
         names = (*self.schema.columns("user"), *self.schema.columns("context"))
-        return _columns(golden.slice(row, 1), names) or {"": [None]}
+        return {name: golden.column(name)[row].as_py() for name in names}
 
 
 def _compiled(bundle: Bundle, name: EngineName) -> tuple[Bundle, EngineName]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView
 from serving.breaker import Breaker
 from serving.errors import NotReady
-from serving.feature_plan import Columns, FeaturePlan, Id, Wanted, misfit, no_columns
+from serving.feature_plan import FeaturePlan, Id, Wanted, misfit
 from serving.items import ItemSnapshot
 from serving.known_users import KnownUsers
 
@@ -163,10 +163,9 @@ class FeatureSource:
             return await question
 
 
-def request_columns(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> Columns:
-    """The request's own row: user and context columns, one value each, `None` where missing."""
+def request_row(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> dict[str, Any]:
+    """The request's own row: a value for each user and context column, `None` where missing."""
     user = {} if stored.user is None else stored.user.values
     values = {name: user.get(name) for name in plan.user}
     values |= {name: wanted.context.get(name) for name in plan.context}
-    values |= dict.fromkeys(plan.user_id, wanted.user_id)
-    return {name: [value] for name, value in values.items()} or no_columns(1)
+    return values | dict.fromkeys(plan.user_id, wanted.user_id)

@@ -21,7 +21,7 @@ from serving.decoding import decode
 from serving.engine import Outputs
 from serving.errors import NotReady, ServingError, TooLarge, Unscorable, problem
 from serving.fallback import Fallback
-from serving.features import FeatureSource, request_columns
+from serving.features import FeatureSource, request_row
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.policies import PolicyCache
@@ -155,7 +155,7 @@ class Ranker:
 
     def _fuse(self, job: Job, timeline: Timeline) -> Fused:
         engine = job.engine
-        request = request_columns(engine.plan, job.wanted, job.stored)
+        request = request_row(engine.plan, job.wanted, job.stored)
         try:
             with timeline.step("encode"):
                 encoded = engine.encode_request(request)

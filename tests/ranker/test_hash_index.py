@@ -12,5 +12,7 @@ HASHES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 5), st.integers(2**
 
 @given(st.lists(HASHES, max_size=70), st.lists(HASHES, max_size=40))
 def test_the_first_of_equal_hashes_is_found(listed: list[int], asked: list[int]) -> None:
-    found = HashIndex(np.array(listed, np.uint64)).find(np.array(listed + asked, np.uint64))
-    assert found.tolist() == [listed.index(each) if each in listed else NOWHERE for each in listed + asked]
+    index = HashIndex(np.array(listed, np.uint64))
+    expected = [listed.index(each) if each in listed else NOWHERE for each in listed + asked]
+    assert index.find(np.array(listed + asked, np.uint64)).tolist() == expected
+    assert [index.find_one(each) for each in listed + asked] == expected

@@ -164,14 +164,14 @@ def test_rows_of_a_column_are_independent(values: list[float]) -> None:
     for steps in ((), ("standardize",), ("log1p", "quantile")):
         feature = numeric(*steps)
         learnt = fit(feature, column)
-        together = learnt.values(feature, column)
-        assert together.tolist() == [
-            learnt.values(feature, column[place : place + 1])[0] for place in range(len(column))
-        ]
+        together = learnt.values(feature, column).tolist()
+        assert together == [learnt.values(feature, column[place : place + 1])[0] for place in range(len(column))]
+        assert together == [learnt.value(feature, value) for value in column.tolist()]
     buckets = numeric("bucketize")
     learnt = fit(buckets, column)
     together_rows = learnt.rows(buckets, column).tolist()
     assert together_rows == [learnt.rows(buckets, column[place : place + 1])[0] for place in range(len(column))]
+    assert together_rows == [learnt.row(buckets, value) for value in column.tolist()]
 
 
 @given(COLUMN)

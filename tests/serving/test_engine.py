@@ -25,7 +25,7 @@ from tests.serving.conftest import CANDIDATES, CONTEXT, features_of, make_bundle
 def test_one_request_row_serves_all_candidates(bundle: Bundle, num_candidates: int) -> None:
     items = CANDIDATES[:num_candidates]
     columns = features_of("u1", CONTEXT, items)
-    request = {name: values[:1] for name, values in columns.items()}
+    request = {name: values[0] for name, values in columns.items()}
     scored = Engine(bundle).score(request, columns)
     for name, expected in offline(bundle, "u1", CONTEXT, items).items():
         np.testing.assert_allclose(scored.outputs[name], expected, atol=1e-6)
@@ -67,9 +67,8 @@ def test_a_model_may_have_features_on_one_side_only(tmp_path: Path, side: str) -
          "outputs": {"ctcvr": "ctr * cvr"}}
     )  # fmt: skip
     engine = Engine(make_bundle(tmp_path / "bundle", "one-sided", schema=schema))
-    price: Columns = {"price": [2.5]}
     nothing: Columns = {"": [None]}
-    scored = engine.score(*((nothing, price) if side == "item" else (price, nothing)))
+    scored = engine.score({}, {"price": [2.5]}) if side == "item" else engine.score({"price": 2.5}, nothing)
     assert scored.outputs["ctr"].shape == (1,)
 
 

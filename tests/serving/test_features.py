@@ -15,7 +15,7 @@ from ranker.bundle import Bundle
 from ranker.schema import Schema
 from serving.breaker import Breaker
 from serving.feature_plan import FeaturePlan, Wanted
-from serving.features import FeatureSource, Stored, request_columns
+from serving.features import FeatureSource, Stored, request_row
 from serving.items.item_side import item_columns
 from serving.known_users import KnownUsers
 from tests.serving.conftest import CANDIDATES, CONTEXT, SCHEMA, World, eventually, offline
@@ -180,7 +180,7 @@ def test_columns_without_features_still_have_their_rows() -> None:
     features = [{"name": "price", "side": "item", "kind": "numeric"}]
     plan = FeaturePlan.of(Schema.model_validate({"features": features, "tasks": [{"name": "ctr", "label": "click"}]}))
     wanted, stored = Wanted(None, ["a", "b"]), Stored(None, [None, None])
-    assert [len(values) for values in request_columns(plan, wanted, stored).values()] == [1]
+    assert request_row(plan, wanted, stored) == {}
     assert item_columns(plan, wanted, [None, None]) == {"price": [None, None]}
 
 
@@ -190,12 +190,12 @@ def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePl
     stored = Stored(FeatureRow({"age": 3.0}, None), [old, old])
     items = item_columns(plan, wanted, [old, old])
     assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, [5, 5.0, "x"]], "item_id": ["a", 7]}
-    request = request_columns(plan, wanted, stored)
+    request = request_row(plan, wanted, stored)
     assert request == {
-        "age": [3.0],
-        "segment": [None],
-        "hour": [1],
-        "device": [None],
-        "recent": [None],
-        "user_id": ["u1"],
+        "age": 3.0,
+        "segment": None,
+        "hour": 1,
+        "device": None,
+        "recent": None,
+        "user_id": "u1",
     }
