@@ -1,7 +1,7 @@
 """A bundle: one folder with all that serving needs. `ranker.bundle_writer` writes it, and reads it back by this file.
 
 model.pt          TorchScript: encoded tensors to raw task outputs
-network.pt2       the network over items, compiled for one kind of machine; not in every bundle
+network.so        the network over items, compiled for one kind of machine; not in every bundle
 encoder/          raw values to tensors
 schema.json       features, tasks, derived outputs
 calibration.json  raw task outputs to probabilities
