@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from ranker.hash_index import NOWHERE, HashIndex
+from ranker.integer_index import IntegerIndex, integer_index
 from ranker.schema import Vocabulary
 
 MISSING_ID = 0  # null
@@ -21,7 +22,6 @@ NUM_RESERVED = 2
 
 _MERGE_AT = 1_000_000  # distinct values of unmerged batches that are held before they are added up
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"  # as text, of those that surely fit into 64 bits
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
 
 
 class IdMap(Protocol):
@@ -92,11 +92,11 @@ class VocabularyMap:
             return place + self._first_row
         return value_hash % self.num_overflow + NUM_RESERVED if self.num_overflow else UNKNOWN_ID
 
-    def integer_rows(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def integer_rows(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """Row of each integer: that of its text, found without writing it."""
-        index, places_of_integers = self._integers
-        found = index.find(_spread(values))
-        rows: npt.NDArray[np.int64] = places_of_integers[found] + self._first_row
+        index, row_of_integer = self._integers
+        found = index.find(values)
+        rows = row_of_integer.take(found)
         if len(unknown := np.flatnonzero(found == NOWHERE)):
             texts = pa.array(values[unknown]).cast(pa.string())
             rows[unknown] = self.rows(texts.to_numpy(zero_copy_only=False))
@@ -132,11 +132,11 @@ class VocabularyMap:
         return NUM_RESERVED + self.num_overflow
 
     @cached_property
-    def _integers(self) -> tuple[HashIndex, npt.NDArray[np.int64]]:
-        """The values that are integers, and where among all each stands; one behind the last for `NOWHERE`."""
+    def _integers(self) -> tuple[IntegerIndex, npt.NDArray[np.int32]]:
+        """The values that are integers, and the row of each; one behind the last for `NOWHERE`."""
         places = np.flatnonzero(pc.match_substring_regex(self.values, _INTEGER).to_numpy(zero_copy_only=False))
         integers = self.values.take(pa.array(places)).cast(pa.int64()).to_numpy()
-        return HashIndex(_spread(integers)), np.append(places, NOWHERE)
+        return integer_index(integers), np.append(places + self._first_row, UNKNOWN_ID).astype(np.int32)
 
     def _outside(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Rows of values that the vocabulary does not have."""
@@ -178,11 +178,6 @@ class ValueCounts:
         return merged
 
 
-def _spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """Every integer as another number, evenly spread over 64 bits."""
-    return values.view(np.uint64) * _ODD
-
-
 def text_hash(values: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:
     """SipHash of the UTF-8 bytes of each string, with a fixed key: the same in every process and on every machine."""
     hashes: npt.NDArray[Any] = hash_array(values, categorize=False)
@@ -215,7 +210,8 @@ def lookup_integers(array: pa.Array, vocabulary: VocabularyMap) -> npt.NDArray[n
         vocabulary: Where the rows come from.
     """
     known = array if array.null_count == 0 else array.fill_null(0)
-    rows = vocabulary.integer_rows(known.cast(pa.int64()).to_numpy()).astype(np.int32)
+    known = known if pa.types.is_int64(known.type) else known.cast(pa.int64())
+    rows = vocabulary.integer_rows(known.to_numpy())
     if array.null_count:
         rows[array.is_null().to_numpy(zero_copy_only=False)] = MISSING_ID
     return rows
