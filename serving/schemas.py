@@ -29,15 +29,18 @@ Value = bool | int | float | str | list[Scalar] | None
 DEFAULT_SCENE = "default"
 
 
+# gc=False: what JSON holds refers to nothing around it, and following hundreds of objects per request takes time.
+
+
 @final
-class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
+class Candidate(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A candidate that brings values of its own: `features` replace, by column, what the store has."""
 
     item_id: EntityId
     features: dict[str, Value] = {}
 
 
-class RankRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Rank these candidates for this user in this context."""
 
     candidates: Annotated[list[EntityId | Candidate], Meta(min_length=1)]
