@@ -32,7 +32,7 @@ class FeatureColumns(NamedTuple):
         present: Whether each entity has a row.
     """
 
-    values: dict[str, Sequence[Any]]
+    values: Mapping[str, Sequence[Any]]
     present: Sequence[bool]
 
 

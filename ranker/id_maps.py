@@ -94,10 +94,8 @@ class VocabularyMap:
 
     def integer_rows(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """Row of each integer: that of its text, found without writing it."""
-        index, row_of_integer = self._integers
-        found = index.find(values)
-        rows = row_of_integer.take(found)
-        if len(unknown := np.flatnonzero(found == NOWHERE)):
+        rows = self._integers.find(values)
+        if len(unknown := np.flatnonzero(rows == NOWHERE)):
             texts = pa.array(values[unknown]).cast(pa.string())
             rows[unknown] = self.rows(texts.to_numpy(zero_copy_only=False))
         return rows
@@ -132,11 +130,11 @@ class VocabularyMap:
         return NUM_RESERVED + self.num_overflow
 
     @cached_property
-    def _integers(self) -> tuple[IntegerIndex, npt.NDArray[np.int32]]:
-        """The values that are integers, and the row of each; one behind the last for `NOWHERE`."""
+    def _integers(self) -> IntegerIndex:
+        """Rows of the values that are integers."""
         places = np.flatnonzero(pc.match_substring_regex(self.values, _INTEGER).to_numpy(zero_copy_only=False))
         integers = self.values.take(pa.array(places)).cast(pa.int64()).to_numpy()
-        return integer_index(integers), np.append(places + self._first_row, UNKNOWN_ID).astype(np.int32)
+        return integer_index(integers, places + self._first_row)
 
     def _outside(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Rows of values that the vocabulary does not have."""

@@ -31,12 +31,12 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
 
 
 def _faults(wishes: Wanted, plan: FeaturePlan) -> Iterator[FieldError]:
-    """What is wrong with the values that candidates bring; one by one only if something is."""
+    """What is wrong with the values that candidates bring; looked at one by one only where something may be."""
     columns = wishes.given.items()
-    if all(name in plan.item and is_plain(given.values, plan.item[name]) for name, given in columns):
-        return
-    for place, features in wishes.overrides.items():
-        yield from check(features, plan.item, f"candidates[{place}].features")
+    doubtful = [name for name, of in columns if name not in plan.item or not is_plain(of.array, plan.item[name])]
+    for place, features in wishes.overrides.items() if doubtful else ():
+        values = {name: features[name] for name in doubtful if name in features}
+        yield from check(values, plan.item, f"candidates[{place}].features")
 
 
 def _first_repeated(item_ids: Sequence[str | int]) -> FieldError | None:

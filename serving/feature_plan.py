@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
-from feature_store import ViewSchema
+import pyarrow as pa
+
+from feature_store import FeatureColumns, ViewSchema
+from ranker.canonical_text import NOT_CONVERTIBLE
 from ranker.schema import Schema, Side
 from serving.values import Kind, kind_of
 
@@ -59,16 +63,40 @@ class FeaturePlan:
             item_key=schema.ids.item or "item_id",
         )
 
+    def needs_rows(self, wanted: Wanted) -> bool:
+        """Whether the store can tell more of any item than its candidate brings."""
+        given = wanted.given.values()
+        return len(given) < len(self.item) or any(len(of.places) < len(wanted.item_ids) for of in given)
+
     def needs_row(self, given: Collection[str]) -> bool:
         """Whether the store can tell more of an item than the columns that its candidate brings."""
         return len(given) < len(self.item)
 
 
-class Given(NamedTuple):
-    """What candidates bring of one column: their places, and the value of each."""
+@dataclass(frozen=True)
+class Given:
+    """What candidates bring of one column.
+
+    Attributes:
+        places: Of the candidates that bring a value.
+        values: The value of each.
+    """
 
     places: Sequence[int]
     values: Sequence[Any]
+
+    @cached_property
+    def array(self) -> pa.Array | None:
+        """The values as an encoder reads them fastest; `None` where they have no common type."""
+        try:
+            return pa.array(self.values, from_pandas=True)
+        except NOT_CONVERTIBLE:
+            return None
+
+    @property
+    def column(self) -> pa.Array | Sequence[Any]:
+        """The values as a column."""
+        return self.values if self.array is None else self.array
 
 
 @dataclass(frozen=True)
@@ -79,7 +107,7 @@ class Wanted:
         user_id: As it came; `None` if no user was named.
         item_ids: Of the candidates.
         context: Values by column.
-        overrides: By place, the values that candidates bring themselves, by column.
+        overrides: By place, in ascending order, the values that candidates bring themselves, by column.
     """
 
     user_id: Id | None
@@ -91,9 +119,9 @@ class Wanted:
     def given(self) -> dict[str, Given]:
         """The same overrides, column by column."""
         places, brought = list(self.overrides), list(self.overrides.values())
-        if len(set(map(tuple, brought))) == 1:  # all bring the same columns, in the same order
-            columns = zip(*(features.values() for features in brought), strict=True)
-            return {name: Given(places, values) for name, values in zip(brought[0], columns, strict=True)}
+        if len(set(map(len, brought))) == 1:
+            with suppress(KeyError):  # most often all bring the same columns
+                return {name: Given(places, [features[name] for features in brought]) for name in brought[0]}
         return {name: self._given(name) for name in dict.fromkeys(chain.from_iterable(brought))}
 
     def _given(self, name: str) -> Given:
@@ -132,3 +160,8 @@ def _kinds(schema: Schema, side: Side, exclude: set[str | None] | frozenset[str]
 def no_columns(num_rows: int) -> Columns:
     """Stands for a side without features: the encoder takes the number of rows from any column."""
     return {"": [None] * num_rows}
+
+
+def no_items(plan: FeaturePlan, num_items: int) -> FeatureColumns:
+    """What a store has of items that are not there."""
+    return FeatureColumns(dict.fromkeys(plan.item, (None,) * num_items), (False,) * num_items)

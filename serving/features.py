@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from feature_store import FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView
+from feature_store import FeatureColumns, FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView
 from serving.breaker import Breaker
 from serving.errors import NotReady
-from serving.feature_plan import FeaturePlan, Id, Wanted, misfit
+from serving.feature_plan import FeaturePlan, Id, Wanted, misfit, no_items
 from serving.items import ItemSnapshot
 from serving.known_users import KnownUsers
 
@@ -26,12 +27,12 @@ class Stored:
 
     Attributes:
         user: The user's row; `None` where the store has none, or could not be asked.
-        items: All items at one moment, or the candidates' rows, likewise.
+        items: All items at one moment, or what the store has of the candidates, in their order.
         degraded: What is not as it should be.
     """
 
     user: FeatureRow | None
-    items: ItemSnapshot | Sequence[FeatureRow | None]
+    items: ItemSnapshot | FeatureColumns
     degraded: tuple[str, ...] = ()
 
 
@@ -64,7 +65,7 @@ class FeatureSource:
         self._views = views
 
     async def fetch(self, plan: FeaturePlan, wanted: Wanted, items: ItemSnapshot | None = None) -> Stored:
-        """The stored row of the user, and those of the candidates: in one round trip each, at the same time.
+        """What the store has of the user and of the candidates: in one round trip each, at the same time.
 
         Args:
             plan: Of the model.
@@ -82,21 +83,26 @@ class FeatureSource:
         user_rows, candidates = await asyncio.gather(self.rows(USER_VIEW, users), self._candidates(plan, wanted))
         user, degraded = self._user(wanted.user_id, user_rows)
         if candidates is None:
-            return Stored(user, [None] * len(wanted.item_ids), (*degraded, f"{ITEM_VIEW}_features_unavailable"))
+            nothing = no_items(plan, len(wanted.item_ids))
+            return Stored(user, nothing, (*degraded, f"{ITEM_VIEW}_features_unavailable"))
         return Stored(user, candidates, degraded)
 
-    async def _candidates(self, plan: FeaturePlan, wanted: Wanted) -> Sequence[FeatureRow | None] | None:
-        """Rows of the candidates that do not bring all by themselves; `None` if the store is away."""
+    async def _candidates(self, plan: FeaturePlan, wanted: Wanted) -> FeatureColumns | None:
+        """What the store has of candidates that do not bring all by themselves; `None` if it is away."""
+        num_candidates = len(wanted.item_ids)
         if plan.item and ITEM_VIEW not in self._views:
             return None
-        needed = [place for place in range(len(wanted.item_ids)) if plan.needs_row(wanted.overrides.get(place, ()))]
-        rows = await self.rows(ITEM_VIEW, [wanted.item_ids[place] for place in needed])
-        if rows is None:
-            return None
-        found: list[FeatureRow | None] = [None] * len(wanted.item_ids)
-        for place, row in zip(needed, rows, strict=True):
-            found[place] = row
-        return found
+        needed = [place for place in range(num_candidates) if plan.needs_row(wanted.overrides.get(place, ()))]
+        if not needed:
+            return no_items(plan, num_candidates)
+        ids, columns = [wanted.item_ids[place] for place in needed], tuple(plan.item)
+        max_age_seconds = self._max_age_seconds.get(ITEM_VIEW)
+        read = partial(self._store.get_columns, ITEM_VIEW, ids, columns, max_age_seconds=max_age_seconds)
+        found = await self._answer(read)
+        if found is None or len(needed) == num_candidates:
+            return found
+        values = {name: _spread(column, needed, [None] * num_candidates) for name, column in found.values.items()}
+        return FeatureColumns(values, _spread(found.present, needed, [False] * num_candidates))
 
     def _user(
         self, user_id: Id | None, rows: Sequence[FeatureRow | None] | None
@@ -141,11 +147,19 @@ class FeatureSource:
         """
         if not ids:
             return []
+        max_age_seconds = self._max_age_seconds.get(view)
+        return await self._answer(partial(self._store.get_many, view, ids, max_age_seconds=max_age_seconds))
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """What the store answers; `None` if it is away.
+
+        Raises:
+            NotReady: The store has no such view, or rows of a schema that it does not know.
+        """
         if not self._breaker.allows():
             return None
         try:
-            max_age_seconds = self._max_age_seconds.get(view)
-            rows = await self._asked(self._store.get_many(view, ids, max_age_seconds=max_age_seconds))
+            answer = await self._asked(ask())
         except (StoreUnavailable, TimeoutError):
             self._breaker.failed()
             return None
@@ -156,11 +170,18 @@ class FeatureSource:
             self._breaker.abandoned()
             raise
         self._breaker.succeeded()
-        return rows
+        return answer
 
     async def _asked(self, question: Awaitable[T]) -> T:
         async with asyncio.timeout(self._timeout_seconds):
             return await question
+
+
+def _spread(values: Sequence[T], places: Sequence[int], among: list[T]) -> list[T]:
+    """Others with `values` at `places`."""
+    for place, value in zip(places, values, strict=True):
+        among[place] = value
+    return among
 
 
 def request_row(plan: FeaturePlan, wanted: Wanted, stored: Stored) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
 
 from ranker.columns import LARGEST
 from ranker.schema import CategoricalFeature, FeatureSpec, NumericFeature
@@ -17,11 +19,9 @@ _RULES: Mapping[Kind, tuple[str, str]] = {
     "category": ("must be a string, a number, a boolean or null", "send one value; lists belong to list features"),
     "list": ("must be a list of strings or numbers, or null", "put the value into a list"),
 }
-_INT64_END = 2**63
-_INT64 = range(-_INT64_END, _INT64_END)
-_NUMERIC: frozenset[type] = frozenset({bool, int, float})
-_NUMBERS = _NUMERIC | {type(None)}
-_SCALARS = _NUMBERS | {str}
+_INT64 = range(-(2**63), 2**63)
+_NUMBERS = frozenset({pa.null(), pa.bool_(), pa.int64(), pa.float64()})
+_SCALARS = _NUMBERS | {pa.string()}
 
 
 def kind_of(feature: FeatureSpec) -> Kind:
@@ -31,26 +31,22 @@ def kind_of(feature: FeatureSpec) -> Kind:
     return "category" if isinstance(feature, CategoricalFeature) else "list"
 
 
-def is_plain(values: Sequence[Any], kind: Kind) -> bool:
+def is_plain(column: pa.Array | None, kind: Kind) -> bool:
     """Whether no value of one column needs a closer look, told in a fraction of the time that `check` takes.
 
     Args:
-        values: As bodies bring them.
-        kind: What the column holds.
+        column: What bodies bring, as Arrow takes it; `None` where it finds no common type.
+        kind: What the column should hold.
     """
-    if kind == "list":
-        lists = [value for value in values if value is not None]
-        return set(map(type, lists)) <= {list} and _are_plain(list(chain.from_iterable(lists)), _SCALARS)
-    return _are_plain(values, _NUMBERS if kind == "number" else _SCALARS)
-
-
-def _are_plain(values: Sequence[Any], accepted: frozenset[type]) -> bool:
-    """Scalars of these types and null; numbers of a size that every kind can hold."""
-    types = set(map(type, values))
-    if not types <= accepted:
+    if column is None:
         return False
-    numbers = values if types <= _NUMERIC else [value for value in values if type(value) in _NUMERIC]
-    return min(numbers, default=0) >= -_INT64_END and max(numbers, default=0) < _INT64_END
+    if kind == "list":
+        return pa.types.is_null(column.type) or (pa.types.is_list(column.type) and column.type.value_type in _SCALARS)
+    if kind == "category":
+        return column.type in _SCALARS
+    if pa.types.is_floating(column.type):
+        return not (np.abs(column.to_numpy(zero_copy_only=False)) > LARGEST).any()
+    return column.type in _NUMBERS
 
 
 def check(values: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> Iterator[FieldError]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers.timed_reads import answer
@@ -28,7 +28,7 @@ def main() -> None:
     loop.close()
 
 
-async def _columns(store: FeatureStore, ids: list[str], names: Sequence[str]) -> dict[str, Sequence[Any]]:
+async def _columns(store: FeatureStore, ids: list[str], names: Sequence[str]) -> Mapping[str, Sequence[Any]]:
     return (await store.get_columns("item", ids, names)).values
 
 

@@ -92,7 +92,7 @@ class ItemEncoder:
         bits = np.unpackbits(items.lacking[place], count=len(self.plan.item))
         return frozenset(name for name, bit in zip(self.plan.item, bits.tolist(), strict=True) if bit)
 
-    def tensors(self, columns: Columns) -> SideTensors:
+    def tensors(self, columns: Mapping[str, Sequence[Any]]) -> SideTensors:
         """Raw item columns as the model reads them.
 
         Raises:

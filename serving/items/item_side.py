@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from feature_store import FeatureRow
+from feature_store import FeatureColumns
 from ranker.encoded import Places, SideTensors
 from ranker.encoding import Encoder
 from ranker.errors import DataError
-from serving.feature_plan import Columns, FeaturePlan, Given, Wanted, no_columns
+from serving.feature_plan import FeaturePlan, Given, Wanted, no_columns, no_items
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import ItemEncoder
 from serving.items.snapshot import Found, ItemSnapshot
@@ -32,7 +32,7 @@ class Candidates(NamedTuple):
 
 
 class ItemSide:
-    """Encodes candidates from a snapshot of all items where there is one, and from rows of the store elsewhere.
+    """Encodes candidates from a snapshot of all items where there is one, and from columns of the store elsewhere.
 
     Both give the same tensors. What a candidate brings itself wins over either.
 
@@ -50,26 +50,30 @@ class ItemSide:
         self.plan = plan
         self.snapshot: ItemSnapshot | None = None
 
-    def encode(self, wanted: Wanted, items: ItemSnapshot | Sequence[FeatureRow | None]) -> Candidates:
+    def encode(self, wanted: Wanted, items: ItemSnapshot | FeatureColumns) -> Candidates:
         """The candidates of a request.
 
         Args:
             wanted: The request.
-            items: All items, or the candidates' rows in their order, `None` where the store has none.
+            items: All items, or what the store has of the candidates, in their order.
 
         Raises:
             DataError: The store holds a value that the model cannot read.
         """
-        return self._of_snapshot(wanted, items) if isinstance(items, ItemSnapshot) else self._of_rows(wanted, items)
+        if not self.plan.needs_rows(wanted):
+            items = no_items(self.plan, len(wanted.item_ids))
+        return self._of_snapshot(wanted, items) if isinstance(items, ItemSnapshot) else self._of_columns(wanted, items)
 
-    def _of_rows(self, wanted: Wanted, rows: Sequence[FeatureRow | None]) -> Candidates:
-        columns = item_columns(self.plan, wanted, rows)
-        absent = [place for place, row in enumerate(rows) if row is None]
+    def _of_columns(self, wanted: Wanted, stored: FeatureColumns) -> Candidates:
+        absent = [place for place, is_there in enumerate(stored.present) if not is_there]
 
         def lacking(place: int) -> frozenset[str]:
-            return frozenset(name for name in self.plan.item if columns[name][place] is None)
+            values = {name: column[place] for name, column in stored.values.items()}
+            values |= wanted.overrides.get(place, {})
+            return frozenset(name for name, value in values.items() if value is None)
 
-        return Candidates(self.encoder.tensors(columns), self._num_missing(wanted, absent), lacking)
+        tensors = self.encoder.tensors(item_columns(self.plan, wanted, stored))
+        return Candidates(tensors, self._num_missing(wanted, absent), lacking)
 
     def _of_snapshot(self, wanted: Wanted, snapshot: ItemSnapshot) -> Candidates:
         found = snapshot.find(wanted.item_ids)
@@ -104,15 +108,22 @@ class ItemSide:
         return sum(self.plan.needs_row(wanted.overrides.get(place, ())) for place in absent)
 
 
-def item_columns(plan: FeaturePlan, wanted: Wanted, rows: Sequence[FeatureRow | None]) -> Columns:
-    """The candidates' rows by column: stored values, then what the candidates override."""
-    # `get`: a row written before a column was added does not have it; to the model that is a missing value.
-    columns = {name: [None if row is None else row.values.get(name) for row in rows] for name in plan.item}
-    for name, given in wanted.given.items():
-        for place, value in zip(given.places, given.values, strict=True):
-            columns[name][place] = value
-    columns |= {name: list(wanted.item_ids) for name in plan.item_id}
+def item_columns(plan: FeaturePlan, wanted: Wanted, stored: FeatureColumns) -> Mapping[str, Sequence[Any]]:
+    """The candidates' values by column: stored ones, then what the candidates override."""
+    columns = {name: _with_given(stored.values[name], wanted.given.get(name)) for name in plan.item}
+    columns |= dict.fromkeys(plan.item_id, wanted.item_ids)
     return columns or no_columns(len(wanted.item_ids))
+
+
+def _with_given(stored: Sequence[Any], given: Given | None) -> Sequence[Any]:
+    if given is None:
+        return stored
+    if len(given.places) == len(stored):
+        return given.column
+    values = list(stored)
+    for place, value in zip(given.places, given.values, strict=True):
+        values[place] = value
+    return values
 
 
 class _Rows:
@@ -126,7 +137,7 @@ class _Rows:
     def spread(self, given: Given) -> Sequence[Any]:
         """Values of a column in every row, `None` where nothing was given."""
         if given.places == self._places:
-            return given.values
+            return given.column
         values: list[Any] = [None] * len(self._row_of)
         for place, value in zip(given.places, given.values, strict=True):
             values[self._row_of[place]] = value

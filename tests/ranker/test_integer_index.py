@@ -21,11 +21,13 @@ INTEGERS = (
     asked=st.lists(INTEGERS, max_size=20),
 )
 def test_an_integer_is_found_where_it_is_listed(listed: list[int], asked: list[int]) -> None:
-    found = integer_index(np.array(listed, np.int64)).find(np.array(listed + asked, np.int64))
-    assert found.tolist() == [listed.index(each) if each in listed else NOWHERE for each in listed + asked]
+    index = integer_index(np.array(listed, np.int64), np.arange(len(listed)) + 5)
+    found = index.find(np.array(listed + asked, np.int64))
+    assert found.dtype == np.int32
+    assert found.tolist() == [listed.index(each) + 5 if each in listed else NOWHERE for each in listed + asked]
 
 
 def test_what_lies_close_together_is_found_by_address() -> None:
-    assert isinstance(integer_index(np.arange(7, 4, -1)), DirectIndex)
-    assert isinstance(integer_index(np.array([LEAST, 0, LARGEST])), HashedIntegers)
-    assert isinstance(integer_index(np.array([], np.int64)), HashedIntegers)
+    assert isinstance(integer_index(np.arange(7, 4, -1), np.arange(3)), DirectIndex)
+    assert isinstance(integer_index(np.array([LEAST, 0, LARGEST]), np.arange(3)), HashedIntegers)
+    assert isinstance(integer_index(np.array([], np.int64), np.arange(0)), HashedIntegers)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from feature_store import FeatureRow, RedisStore, StoreUnavailable, ViewSchema
+from feature_store import FeatureColumns, FeatureRow, RedisStore, StoreUnavailable, ViewSchema
 from ranker.bundle import Bundle
 from ranker.schema import Schema
 from serving.breaker import Breaker
-from serving.feature_plan import FeaturePlan, Wanted
+from serving.feature_plan import FeaturePlan, Wanted, no_items
 from serving.features import FeatureSource, Stored, request_row
 from serving.items.item_side import item_columns
 from serving.known_users import KnownUsers
@@ -82,6 +82,14 @@ class Slow:
         await asyncio.sleep(3600)
         return []
 
+    async def get_columns(
+        self, view: str, ids: Sequence[str | int], names: Sequence[str], **_: object
+    ) -> FeatureColumns:
+        """Give the rows as columns."""
+        rows = await self.get_many(view, ids)
+        values = {name: [None if row is None else row.values.get(name) for row in rows] for name in names}
+        return FeatureColumns(values, [row is not None for row in rows])
+
     async def ping(self) -> None:
         """Hang."""
         await asyncio.sleep(3600)
@@ -106,7 +114,7 @@ def plan() -> FeaturePlan:
 async def test_a_store_that_hangs_counts_as_away(plan: FeaturePlan) -> None:
     slow = source(Slow())
     stored = await slow.fetch(plan, Wanted("u1", ["i1", "i2"]))
-    assert stored == Stored(None, [None, None], tuple(AWAY))
+    assert stored == Stored(None, no_items(plan, 2), tuple(AWAY))
     assert await slow.problem(plan) is None
     assert "did not answer within" in str(await slow.trouble())
 
@@ -179,16 +187,16 @@ def test_a_column_that_several_features_read_takes_what_all_of_them_read() -> No
 def test_columns_without_features_still_have_their_rows() -> None:
     features = [{"name": "price", "side": "item", "kind": "numeric"}]
     plan = FeaturePlan.of(Schema.model_validate({"features": features, "tasks": [{"name": "ctr", "label": "click"}]}))
-    wanted, stored = Wanted(None, ["a", "b"]), Stored(None, [None, None])
+    wanted, stored = Wanted(None, ["a", "b"]), Stored(None, no_items(plan, 2))
     assert request_row(plan, wanted, stored) == {}
-    assert item_columns(plan, wanted, [None, None]) == {"price": [None, None]}
+    assert item_columns(plan, wanted, no_items(plan, 2)) == {"price": (None, None)}
 
 
-def test_rows_of_an_older_schema_miss_the_columns_they_never_had(plan: FeaturePlan) -> None:
-    old = FeatureRow({"price": 2.0, "brand": 1}, None)
+def test_what_a_candidate_brings_replaces_what_the_store_has(plan: FeaturePlan) -> None:
+    old = FeatureColumns({"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, None]}, [True, True])
     wanted = Wanted("u1", ["a", 7], {"hour": 1}, {1: {"tags": [5, 5.0, "x"]}})
-    stored = Stored(FeatureRow({"age": 3.0}, None), [old, old])
-    items = item_columns(plan, wanted, [old, old])
+    stored = Stored(FeatureRow({"age": 3.0}, None), old)
+    items = item_columns(plan, wanted, old)
     assert items == {"price": [2.0, 2.0], "brand": [1, 1], "tags": [None, [5, 5.0, "x"]], "item_id": ["a", 7]}
     request = request_row(plan, wanted, stored)
     assert request == {

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from ranker.encoding import Encoder
 from ranker.schema import Schema
+from serving.feature_plan import Given
 from serving.values import Kind, check, is_plain
 
 KINDS: dict[str, Kind] = {"number": "number", "category": "category", "list": "list"}
@@ -54,15 +55,24 @@ def test_what_passes_can_be_encoded_beside_stored_values(brought: dict[str, Any]
 @given(columns=st.lists(values, max_size=5), kind=st.sampled_from(list(KINDS)))
 def test_what_needs_no_closer_look_has_no_fault(columns: list[Any], kind: Kind) -> None:
     faults = [fault for value in columns for fault in check({kind: value}, KINDS, "context")]
-    assert not (is_plain(columns, kind) and faults)
+    assert not (is_plain(Given(range(len(columns)), columns).array, kind) and faults)
 
 
 @pytest.mark.parametrize(
     ("column", "kind"),
-    [([1, 2.5, True, None], "number"), ([1, "a", None], "category"), ([["a", 1], None, []], "list"), ([None], "list")],
+    [
+        ([1, 2.5, True, None], "number"),
+        ([1, 2.5, None], "category"),
+        ([["a", "b"], None, []], "list"),
+        ([None], "list"),
+        ([None], "number"),
+        ([None, 0.5], "number"),
+        (["a"], "category"),
+        ([], "number"),
+    ],
 )
 def test_what_bodies_usually_bring_needs_no_closer_look(column: list[Any], kind: Kind) -> None:
-    assert is_plain(column, kind)
+    assert is_plain(Given(range(len(column)), column).array, kind)
 
 
 def fitting(row: dict[str, Any]) -> dict[str, Any]:

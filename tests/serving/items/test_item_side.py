@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from feature_store import FeatureRow
+from feature_store import FeatureColumns, FeatureRow
 from feature_store.item_index import HashedIds
 from ranker.encoding import Encoder
 from ranker.errors import DataError
@@ -76,6 +76,12 @@ def snapshot_of(side: ItemSide, rows: Mapping[str, FeatureRow | None]) -> ItemSn
     return ItemSnapshot(IndexedItems.of(HashedIds.of(ids).texts, items), None, "t", "c", named, math.inf)
 
 
+def columns_of(plan: FeaturePlan, rows: Sequence[FeatureRow | None]) -> FeatureColumns:
+    """The same rows as the store gives columns."""
+    values = {name: [None if row is None else row.values.get(name) for row in rows] for name in plan.item}
+    return FeatureColumns(values, [row is not None for row in rows])
+
+
 def changed(side: ItemSide, snapshot: ItemSnapshot, rows: Mapping[str, FeatureRow | None]) -> ItemSnapshot:
     """The snapshot with newer rows, `None` for deleted ones."""
     return snapshot.with_changes(list(rows), side.encoder.encode(list(rows), list(rows.values())))
@@ -83,13 +89,13 @@ def changed(side: ItemSide, snapshot: ItemSnapshot, rows: Mapping[str, FeatureRo
 
 def same(side: ItemSide, wanted: Wanted, snapshot: ItemSnapshot, rows: Mapping[str, FeatureRow | None]) -> None:
     """Hold the two ways of encoding to each other."""
-    stored = [rows.get(str(item_id)) for item_id in wanted.item_ids]
+    stored = columns_of(side.plan, [rows.get(str(item_id)) for item_id in wanted.item_ids])
     by_row, by_table = side.encode(wanted, stored), side.encode(wanted, snapshot)
     for ours, theirs in zip(by_table.tensors, by_row.tensors, strict=True):
         assert ours.dtype == theirs.dtype
         assert ours.tolist() == theirs.tolist()
     assert by_table.num_missing == by_row.num_missing
-    for place in range(len(stored)):
+    for place in range(len(wanted.item_ids)):
         assert by_table.lacking(place) == by_row.lacking(place)
 
 
@@ -106,7 +112,7 @@ def request_of(draw: st.DrawFn, plan: FeaturePlan) -> Wanted:
     item_ids = draw(st.lists(IDS, min_size=1, max_size=7, unique_by=str))
     given = st.fixed_dictionaries({}, optional={name: GIVEN[name] for name in plan.item})
     overrides = draw(st.dictionaries(st.integers(0, len(item_ids) - 1), given.filter(bool), max_size=4))
-    return Wanted("u1", item_ids, {}, overrides)
+    return Wanted("u1", item_ids, {}, dict(sorted(overrides.items())))
 
 
 ROWS = st.dictionaries(st.sampled_from(["i1", "i2", "ü/ ☃", "7", "8"]), row(), max_size=5)
