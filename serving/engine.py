@@ -53,6 +53,7 @@ class Engine:
 
     Attributes:
         name: What computes: torchscript or aotinductor.
+        path: Folder that the bundle was read from.
 
     Raises:
         BundleError: The bundle does not reproduce its golden rows, whole or one request at a time.
@@ -60,6 +61,7 @@ class Engine:
 
     def __init__(self, bundle: Bundle, name: EngineName = "auto", max_candidates: int = _MAX_CANDIDATES) -> None:
         self.version = bundle.manifest.version
+        self.path = bundle.path
         self.schema = bundle.schema
         self.plan = FeaturePlan.of(bundle.schema)
         self.fusion: FusionPolicy = bundle.fusion

@@ -96,7 +96,7 @@ class Models:
     async def refresh_items(self) -> None:
         """Bring the live model's items up to date."""
         if self._engine is not None:
-            await self._items.refresh(self._engine.item_side)
+            await self._items.refresh(self._engine.item_side, self._engine.path)
 
     async def activate(self, version: str) -> None:
         """Make a published version current in the registry, and live in this server.
@@ -157,7 +157,8 @@ class Models:
             misfit = await self._features.problem(self._next.plan)
             if misfit is None or self._engine is None:
                 # With nothing to serve meanwhile, a table that has to be built comes later
-                await (self._items.prepare if self._engine else self._items.refresh)(self._next.item_side)
+                give = self._items.prepare if self._engine else self._items.refresh
+                await give(self._next.item_side, self._next.path)
                 self._engine, self._next, self._refused = self._next, None, None
                 self._metrics.model_live(self._engine.version)
                 logger.info("model is live", extra={"version": self._engine.version})

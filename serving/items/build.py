@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from feature_store import ItemTableWriter
@@ -17,11 +14,10 @@ from serving.items.snapshot import CURSOR, FAULTS
 from serving.items.source import ItemReader, ItemSource
 
 _MAX_FAULTS = 1_000
-_SWITCH_SECONDS = 0.0005
 
 
 class BuildError(Exception):
-    """No table can be built, or nobody needs it any more."""
+    """No table can be built."""
 
 
 def build_table(
@@ -30,41 +26,29 @@ def build_table(
     target: Path,
     *,
     max_age_seconds: float | None = None,
-    stop: threading.Event | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Write the table of all items, in chunks of bounded memory; it appears whole or not at all. Runs in a thread.
+    """Write the table of all items, in chunks of bounded memory; it appears whole or not at all.
 
     Args:
         source: Of the items.
         encoder: Of the model.
         target: Folder of the table; must not exist.
         max_age_seconds: Rows with an older event time, or none, count as missing; `None` takes any.
-        stop: Set when the table is not needed any more.
+        on_progress: Told, after every chunk, how many rows are written.
 
     Raises:
         StoreError: The items cannot be read.
         OSError: The disk is full, or cannot be written.
-        BuildError: It was stopped, or the model cannot read what the items have.
+        BuildError: The model cannot read what the items have.
     """
 
     async def build() -> None:
         async with source.open() as reader:
             with atomic_folder(target) as folder, ItemTableWriter(folder) as writer:
-                await _write(reader, encoder, writer, max_age_seconds, stop or threading.Event())
+                await _write(reader, encoder, writer, max_age_seconds, on_progress)
 
-    with _yielding_often():
-        asyncio.run(build())
-
-
-@contextmanager
-def _yielding_often() -> Iterator[None]:
-    """Let requests have the interpreter soon when they want it: by default a busy thread keeps it for 5 ms."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+    asyncio.run(build())
 
 
 async def _write(
@@ -72,15 +56,14 @@ async def _write(
     encoder: ItemEncoder,
     writer: ItemTableWriter,
     max_age_seconds: float | None,
-    stop: threading.Event,
+    on_progress: Callable[[int], None],
 ) -> None:
     _, cursor = await reader.changes(None)  # what is written from here on is told later
     missing = encoder.encode([""], [None]).items  # the first row; no entity has an empty id
     writer.append([""], missing.matrices, missing.lists)
     faults: dict[str, str] = {}
+    num_rows = 0
     async for ids, rows in reader.chunks(encoder.plan):
-        if stop.is_set():
-            raise BuildError("the server stops")
         if not ids:
             continue
         items, found = encoder.encode(ids, rows, max_age_seconds)
@@ -88,4 +71,6 @@ async def _write(
         if len(faults) > _MAX_FAULTS:
             raise BuildError(f"the model cannot read more than {_MAX_FAULTS} items, like {next(iter(faults.items()))}")
         writer.append(ids, items.matrices, items.lists)
+        num_rows += len(ids)
+        on_progress(num_rows)
     writer.finish({CURSOR: cursor, FAULTS: faults})

@@ -48,7 +48,7 @@ class TableFolder:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Be the only one to build. What a killed builder left behind is cleared away.
+        """Be the only one to build. What a killed builder left behind is cleared away, before and after.
 
         Raises:
             OSError: The folder cannot be written.
@@ -58,9 +58,11 @@ class TableFolder:
         try:
             while not _acquired(descriptor):  # noqa: ASYNC110 (another process has it)
                 await asyncio.sleep(_LOOK_SECONDS)
-            for leftover in self._path.glob(f".*{PARTIAL_SUFFIX}"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            yield
+            self._clear()
+            try:
+                yield
+            finally:
+                self._clear()
         finally:
             os.close(descriptor)  # releases the lock
 
@@ -73,6 +75,10 @@ class TableFolder:
         keys = sorted((path for path in self._root.iterdir() if path.is_dir()), key=_last_used, reverse=True)
         for path in keys[_KEPT_KEYS:]:
             shutil.rmtree(path, ignore_errors=True)
+
+    def _clear(self) -> None:
+        for leftover in self._path.glob(f".*{PARTIAL_SUFFIX}"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _names(self) -> list[str]:
         if not self._path.is_dir():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable
-from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -15,26 +13,29 @@ from pydantic import Field, model_validator
 
 from feature_store import CursorExpired, DamagedTable, ItemTable, StoreError
 from ranker.frozen_config import FrozenConfig
-from serving.items.build import BuildError, build_table
+from serving.items.build import BuildError
+from serving.items.builder import Order
+from serving.items.builder_process import build_apart
 from serving.items.folder import TableFolder
 from serving.items.item_side import ItemSide
 from serving.items.snapshot import ItemSnapshot
-from serving.items.source import ItemReader, ItemSource
+from serving.items.source import ItemReader, ParquetItems, StoreSource
 from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 _PAGE_IDS = 1_000  # changed items that are read at once
-_PAUSE_SECONDS = 5.0  # after a build that failed
-_BUILD_ERRORS = (StoreError, BuildError, OSError, TimeoutError)
+_PAUSE_SECONDS, _LONGEST_PAUSE = 5.0, 300.0  # after a build that failed, and after many in a row
+_BUILD_ERRORS = (BuildError, OSError)
 T = TypeVar("T")
 
 
 class ItemTables:
     """Gives each model its items, and looks for changes.
 
-    Every worker of a server does so by itself: one builds, the others wait for its table and map it. While a table is
-    built anew the one before serves on; where there is none yet, requests read rows of the store.
+    A table is built by a process of its own; of all workers of a server one starts it, the others wait for its table,
+    and each maps it. While a table is built anew the one before serves on; where there is none yet, requests read rows
+    of the store. What becomes of a builder changes nothing of that.
 
     Args:
         config: Options.
@@ -64,6 +65,9 @@ class ItemTables:
             ge=1,
             description="Changed items that are kept in memory; when there are more, the table is renewed.",
         )
+        build_stall_seconds: float = Field(
+            120.0, gt=0, description="A process that builds a table is ended when it gets no further for so long."
+        )
 
         @model_validator(mode="after")
         def _check(self) -> Self:
@@ -75,7 +79,7 @@ class ItemTables:
         self,
         config: Config,
         root: Path,
-        source: ItemSource,
+        source: StoreSource | ParquetItems,
         reader: ItemReader,
         metrics: Metrics,
         timeout_seconds: float,
@@ -90,29 +94,39 @@ class ItemTables:
         self._max_age_seconds = max_age_seconds
         self._unfit: set[str] = set()  # tables that are damaged, or too old for the store to tell what changed since
         self._task: asyncio.Task[None] | None = None
+        self._pause_seconds = 0.0
         self._not_before = 0.0
-        self._stop = threading.Event()
 
-    async def prepare(self, side: ItemSide) -> None:
-        """Give a model that is about to go live its items, if the store has them and can be read."""
+    async def prepare(self, side: ItemSide, bundle: Path) -> None:
+        """Give a model that is about to go live its items, if the store has them and can be read.
+
+        Args:
+            side: Of the model.
+            bundle: Folder that the model was read from.
+        """
         if self._concerns(side) and side.snapshot is None and not await self._adopted(side):
-            await self._renew(side)
+            await self._renew(side, bundle)
 
-    async def refresh(self, side: ItemSide) -> None:
-        """Bring the items of the live model up to date; a table that has to be built comes with a later call."""
+    async def refresh(self, side: ItemSide, bundle: Path) -> None:
+        """Bring the items of the live model up to date; a table that has to be built comes with a later call.
+
+        Args:
+            side: Of the model.
+            bundle: Folder that the model was read from.
+        """
         if not self._concerns(side):
             return
         snapshot = side.snapshot
         if snapshot is None:
             if not await self._adopted(side):
-                self._start(side)
+                self._start(side, bundle)
             return
         try:
             newer = await self._followed(side, snapshot)
         except CursorExpired:
             self._unfit.add(snapshot.name)
             if not await self._adopted(side):
-                self._start(side)
+                self._start(side, bundle)
         except (StoreError, TimeoutError) as exc:  # answers say so once it has lasted
             logger.debug("changes of items cannot be read", extra={"reason": str(exc)})
         else:
@@ -120,43 +134,55 @@ class ItemTables:
                 side.snapshot = newer
             if newer.changed is not None and len(newer.changed) > self._config.max_changed:
                 self._unfit.add(newer.name)
-                self._start(side)
+                self._start(side, bundle)
 
     async def close(self) -> None:
         """Let go of a table that is being built."""
-        self._stop.set()
         if self._task is not None:
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _concerns(self, side: ItemSide) -> bool:
         return self._config.enabled and side.encoder.fits_a_table
 
-    def _start(self, side: ItemSide) -> None:
+    def _start(self, side: ItemSide, bundle: Path) -> None:
         """Renew the table in the background, unless that is going on, or went wrong just now."""
         if self._task is not None and self._task.done():
             done, self._task = self._task, None
             done.result()  # what nobody foresaw is told to whoever calls
         if self._task is None and time.monotonic() >= self._not_before:
-            self._task = asyncio.create_task(self._renew(side))
+            self._task = asyncio.create_task(self._renew(side, bundle))
 
-    async def _renew(self, side: ItemSide) -> None:
-        """Build a table, unless another worker has, and take it."""
+    async def _renew(self, side: ItemSide, bundle: Path) -> None:
+        """Have a table built, unless another worker has, and take it."""
         folder = self._folder(side)
         try:
             async with folder.locked():
                 if folder.newest(self._unfit) is None:
-                    await self._build(side, folder)
+                    await self._build(side, bundle, folder)
         except _BUILD_ERRORS as exc:
-            self._not_before = time.monotonic() + _PAUSE_SECONDS
-            self._metrics.item_table_failures.inc()
-            logger.error("item table was not built", extra={"reason": str(exc)})
-            return
-        await self._adopted(side)
+            self._failed(str(exc))
+        else:
+            self._pause_seconds = 0.0
+            await self._adopted(side)
 
-    async def _build(self, side: ItemSide, folder: TableFolder) -> None:
+    def _failed(self, reason: str) -> None:
+        """No table was built: leave it for a while, longer each time in a row."""
+        self._pause_seconds = min(2 * self._pause_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE)
+        self._not_before = time.monotonic() + self._pause_seconds
+        self._metrics.item_table_failures.inc()
+        logger.error("item table was not built", extra={"reason": reason, "again_in_seconds": self._pause_seconds})
+
+    async def _build(self, side: ItemSide, bundle: Path, folder: TableFolder) -> None:
         name, start = folder.new(), time.monotonic()
-        build = partial(build_table, max_age_seconds=self._max_age_seconds, stop=self._stop)
-        await asyncio.to_thread(build, self._source, side.encoder, folder.path(name))
+        order = Order(
+            bundle=bundle,
+            fingerprint=side.encoder.fingerprint,
+            source=self._source,
+            target=folder.path(name),
+            max_age_seconds=self._max_age_seconds,
+        )
+        await build_apart(order, self._config.build_stall_seconds)
         await asyncio.to_thread(folder.prune, name)
         self._metrics.item_tables.inc()
         logger.info("item table built", extra={"seconds": round(time.monotonic() - start, 3), "table": name})

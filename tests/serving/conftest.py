@@ -209,6 +209,7 @@ class World:
             "store": parse_store(self.store_text),
             "policies": {"backend": "sqlite", "path": self.folder / "policies.sqlite"},
             "admin_token": TOKEN,
+            "item_table": {"enabled": False},  # tests of tables turn it on: building one takes a process
             "poll_seconds": 0.02,
             "policy_poll_seconds": 0.02,
         }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -197,6 +199,40 @@ async def test_many_changes_make_a_new_table(world: World) -> None:
         assert len(client.side.snapshot.table) == len(ITEMS) + 1
 
 
+async def test_a_killed_builder_leaves_the_live_table_and_another_is_started_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_tables, "_PAUSE_SECONDS", 0.01)
+    async with serving(world, item_table={"poll_seconds": 0.01, "max_changed": 4}) as client:
+        names = tables(world)
+        await put(world, {f"i{n}": ITEMS["i5"] for n in range(5)})
+        await eventually(_any_builder)
+        os.kill(children(os.getpid())[0], signal.SIGKILL)
+
+        async def told() -> bool:
+            return "ranker_item_table_failures_total 1.0" in (await client.get("/metrics")).text
+
+        await eventually(told)
+        assert client.side.snapshot is not None
+        assert [client.side.snapshot.name] == names
+        assert await client.degraded() == []
+
+        async def renewed() -> bool:
+            return client.side.snapshot is not None and client.side.snapshot.name > names[-1]
+
+        await eventually(renewed)
+
+
+async def _any_builder() -> bool:
+    return bool(children(os.getpid()))
+
+
+def children(pid: int) -> list[int]:
+    """Builders that a process has started."""
+    pids = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    return [child for child in pids if b"serving.items" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")]
+
+
 async def test_while_the_store_is_away_the_last_known_items_rank(world: World, tmp_path: Path) -> None:
     server = memory_only(tmp_path)
     server.start()
@@ -236,13 +272,13 @@ async def test_a_full_disk_keeps_the_table_before(world: World, caplog: pytest.L
         root = world.folder / "item_tables"
         config, reader = ItemTables.Config(max_changed=4), StoreItems(store)
         items = ItemTables(config, root, source, reader, Metrics(), timeout_seconds=5.0)
-        await items.prepare(side)
+        await items.prepare(side, bundle.path)
         names = tables(world)
         await put(world, {f"i{n}": ITEMS["i5"] for n in range(5)})
         with files_up_to(100):
-            await items.refresh(side)
+            await items.refresh(side, bundle.path)
             await eventually(lambda: _contains(caplog, "item table was not built"))
-        await items.refresh(side)
+        await items.refresh(side, bundle.path)
         await items.close()
         assert side.snapshot is not None
         assert [side.snapshot.name] == names == tables(world)
@@ -272,7 +308,7 @@ async def main():
         tables = ItemTables(ItemTables.Config(), Path(root), StoreSource(config), StoreItems(opened), Metrics(), 60.0)
         print("ready", flush=True)
         sys.stdin.readline()
-        await tables.prepare(side)
+        await tables.prepare(side, bundle.path)
         print(side.snapshot.name, flush=True)
 asyncio.run(main())
 """
@@ -299,6 +335,14 @@ def start(*processes: subprocess.Popen[str]) -> None:
         process.stdin.flush()
 
 
+async def _has_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 async def _builds(world: World) -> bool:
     return bool(list((world.folder / "item_tables").glob("*/.*.partial/id.bytes.npy")))
 
@@ -308,8 +352,10 @@ async def test_of_two_processes_one_builds_and_a_killed_one_leaves_nothing(world
     killed, *others = builders(world, 3)
     start(killed)
     await eventually(lambda: _builds(world))
+    (child,) = children(killed.pid)
     killed.kill()
     killed.communicate()
+    await eventually(lambda: _has_gone(child))
     assert all(name.startswith(".") for name in tables(world))
     start(*others)
     names = [process.communicate()[0].strip() for process in others]
