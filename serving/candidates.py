@@ -33,7 +33,7 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
 def _faults(wishes: Wanted, plan: FeaturePlan) -> Iterator[FieldError]:
     """What is wrong with the values that candidates bring; looked at one by one only where something may be."""
     columns = wishes.given.items()
-    doubtful = [name for name, of in columns if name not in plan.item or not is_plain(of.array, plan.item[name])]
+    doubtful = [name for name, of in columns if name not in plan.item or not is_plain(of.arrow, plan.item[name])]
     for place, features in wishes.overrides.items() if doubtful else ():
         values = {name: features[name] for name in doubtful if name in features}
         yield from check(values, plan.item, f"candidates[{place}].features")

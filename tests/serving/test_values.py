@@ -55,7 +55,7 @@ def test_what_passes_can_be_encoded_beside_stored_values(brought: dict[str, Any]
 @given(columns=st.lists(values, max_size=5), kind=st.sampled_from(list(KINDS)))
 def test_what_needs_no_closer_look_has_no_fault(columns: list[Any], kind: Kind) -> None:
     faults = [fault for value in columns for fault in check({kind: value}, KINDS, "context")]
-    assert not (is_plain(Given(range(len(columns)), columns).array, kind) and faults)
+    assert not (is_plain(Given(range(len(columns)), columns).arrow, kind) and faults)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_needs_no_closer_look_has_no_fault(columns: list[Any], kind: Kind) 
     ],
 )
 def test_what_bodies_usually_bring_needs_no_closer_look(column: list[Any], kind: Kind) -> None:
-    assert is_plain(Given(range(len(column)), column).array, kind)
+    assert is_plain(Given(range(len(column)), column).arrow, kind)
 
 
 def fitting(row: dict[str, Any]) -> dict[str, Any]:
