@@ -108,15 +108,22 @@ class Registry:
                 self._point_to(version)
         return version
 
-    def activate(self, version: str) -> None:
+    def activate(self, version: str, *, verified: bool = False) -> None:
         """Make a published version current, after verifying it. Nothing happens if it is current already.
+
+        Args:
+            version: Its name.
+            verified: Whether the caller has verified it just now, so that it is not done again.
 
         Raises:
             RegistryError: No such version.
             BundleError: The version is incomplete or altered; the current one stays.
         """
         with self._locked():
-            self.load(version).verify_golden()
+            if verified:
+                self.path(version)  # and it is still there
+            else:
+                self.load(version).verify_golden()
             self._point_to(version)
 
     def rollback(self) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from ranker.bundle import Bundle
 from ranker.errors import RankerError
 from ranker.registry import Registry
+from serving.background import beside_requests
 from serving.engine import Engine
 from serving.errors import BundleRefused, NotFound, NotReady
 from serving.features import FeatureSource
 from serving.items import ItemTables
+from serving.memory import release_freed
 from serving.metrics import Metrics
 from serving.schemas import ModelView
 
@@ -52,6 +55,7 @@ class Models:
         self._pointer = engine.version if engine else None  # what the registry said when it was last acted upon
         self._refused: str | None = None  # why the current bundle is not the live one
         self._misfit: str | None = None  # why the store cannot serve the live engine
+        self._has_swapped = False  # and so left a model behind, whose memory is to be given back
 
     @property
     def version(self) -> str | None:
@@ -83,6 +87,9 @@ class Models:
     async def refresh(self) -> None:
         """Take over what the registry points to, if that changed, and look whether the store still fits."""
         async with self._lock:
+            if self._has_swapped:
+                self._has_swapped = False
+                await beside_requests(release_freed)
             try:
                 pointer = await asyncio.to_thread(self._registry.current)
             except RankerError as exc:
@@ -111,10 +118,10 @@ class Models:
             except RankerError as exc:
                 raise NotFound(str(exc)) from exc
             try:
-                engine = await asyncio.to_thread(self._load, version)
+                engine = await beside_requests(partial(self._load, version))
                 if misfit := await self._features.problem(engine.plan):
                     raise BundleRefused(f"version '{version}' cannot be served: {misfit}")
-                await asyncio.to_thread(self._registry.activate, version)
+                await asyncio.to_thread(partial(self._registry.activate, version, verified=True))
             except LOAD_ERRORS as exc:
                 raise BundleRefused(f"version '{version}' cannot be served: {exc}") from exc
             self._pointer, self._next = version, engine
@@ -144,7 +151,7 @@ class Models:
             self._refused = None
             return
         try:
-            self._next = await asyncio.to_thread(self._load, pointer)
+            self._next = await beside_requests(partial(self._load, pointer))
         except LOAD_ERRORS as exc:
             self._refuse(pointer, str(exc))
 
@@ -159,6 +166,7 @@ class Models:
                 # With nothing to serve meanwhile, a table that has to be built comes later
                 give = self._items.prepare if self._engine else self._items.refresh
                 await give(self._next.item_side, self._next.path)
+                self._has_swapped = self._engine is not None
                 self._engine, self._next, self._refused = self._next, None, None
                 self._metrics.model_live(self._engine.version)
                 logger.info("model is live", extra={"version": self._engine.version})

@@ -241,6 +241,19 @@ def test_activating_an_old_version_can_be_rolled_back(
     assert registry.rollback() == names[2]
 
 
+def test_what_was_verified_just_now_is_activated_if_it_is_still_there(
+    registry: Registry, bundles: list[Path], names: list[str]
+) -> None:
+    for bundle in bundles[:2]:
+        registry.publish(bundle)
+    registry.activate(names[0], verified=True)
+    assert registry.current() == names[0]
+    shutil.rmtree(registry.path(names[1]))
+    with pytest.raises(RegistryError, match=names[1]):
+        registry.activate(names[1], verified=True)
+    assert registry.current() == names[0]
+
+
 # ---------------------------------------------------------------------------------------------------------------- keep
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from serving.memory import private_bytes
+import numpy as np
+
+from serving.memory import private_bytes, release_freed
 
 
 def test_memory_that_is_written_to_is_private() -> None:
@@ -30,3 +32,13 @@ def test_a_forked_process_shares_what_it_does_not_touch() -> None:
 
 def test_a_process_that_has_gone_holds_nothing() -> None:
     assert private_bytes(2**22 + 1) == 0
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    blocks = [np.ones(100_000, np.uint8) for _ in range(800)]  # too small to be mapped one by one
+    last = np.ones(100_000, np.uint8)  # keeps what is before it from being the end of the heap
+    del blocks
+    before = private_bytes()
+    release_freed()
+    assert before - private_bytes() > 40_000_000
+    assert last.all()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
+import weakref
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 
 from feature_store import Column, ViewSchema, parse_store
 from ranker.schema import Schema
+from serving import create_app
 from tests.serving.conftest import (
     ADMIN,
     CANDIDATES,
@@ -22,6 +25,7 @@ from tests.serving.conftest import (
     eventually,
     impressions,
     offline,
+    running,
 )
 
 BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
@@ -51,6 +55,23 @@ async def test_a_new_current_bundle_goes_live_without_a_restart(world: World) ->
         assert 'ranker_model_info{version="v2"} 1.0' in (await client.get("/metrics")).text
         await asyncio.to_thread(world.registry.rollback)
         await eventually(lambda: _is(version(client), "v1"))
+
+
+async def test_nothing_holds_a_model_that_was_replaced(world: World) -> None:
+    app = create_app(world.settings())
+    async with running(app) as client:
+        old = weakref.ref(app.state.server.models.live())
+        gc.disable()  # a cycle would live on in a server, which keeps the collector away from what was there early
+        try:
+            await asyncio.to_thread(world.publish, "v2", 2)
+            await eventually(lambda: _is(version(client), "v2"))
+
+            async def has_gone() -> bool:
+                return old() is None
+
+            await eventually(has_gone)
+        finally:
+            gc.enable()
 
 
 async def test_requests_during_a_swap_are_answered_by_one_model_each(world: World) -> None:
