@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import ranker.onednn  # noqa: F401 (graphs in bfloat16 use its operation)
 from ranker.errors import BundleError
 from ranker.manifest import FIX
 

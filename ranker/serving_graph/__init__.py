@@ -9,7 +9,7 @@ was traced, so that no architecture needs a second definition for serving:
 - `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
 - `mixing`: softmax over few experts is computed along the rows, and groups of experts are mixed where they are;
 - `bfloat16`: products that training, too, may compute in bfloat16 are computed in it;
-- `in_place`: activations overwrite what nobody else reads.
+- `relu`: ReLU is part of the product before it, or overwrites what nobody else reads.
 
 Example:
     >>> import torch
@@ -27,7 +27,7 @@ Example:
 """
 
 from ranker.serving_graph.graph import ServingGraph, bucket_sizes, padded_rows
-from ranker.serving_graph.in_place import for_compilers
+from ranker.serving_graph.relu import for_compilers
 from ranker.serving_graph.served import Served, serve
 from ranker.serving_graph.tables import StackedTables
 

@@ -11,6 +11,8 @@ from ranker.serving_graph.constants import add_constant, constant, prune
 from ranker.serving_graph.split import split_linear
 from ranker.serving_graph.trace import ATEN, FULL_PRECISION
 
+LOW = "low"  # key of a node's `meta`: a product in bfloat16
+
 _PRODUCTS = {ATEN.linear.default, ATEN.baddbmm.default, split_linear}
 
 # What gives bfloat16 for bfloat16 and loses nothing by it that the product before has not lost.
@@ -50,6 +52,7 @@ def lower(network: fx.GraphModule) -> None:
                 if read not in low:
                     node.replace_input_with(read, cast(read, node, torch.bfloat16))
             low.add(node)
+            node.meta[LOW] = True
             if node.target is ATEN.baddbmm.default:
                 _read_dense(network, node)
         elif node.target in _KEEPS and all(read in low for read in reads):

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from ranker.manifest import Precision
+from ranker.serving_graph.apart import take_apart
 from ranker.serving_graph.bfloat16 import lower
 from ranker.serving_graph.constants import fold_constants
-from ranker.serving_graph.in_place import activate_in_place
-from ranker.serving_graph.mixing import mix_along_rows, mix_group_by_group
+from ranker.serving_graph.mixing import mix_along_rows, mix_at_once
+from ranker.serving_graph.order import order
+from ranker.serving_graph.relu import activate_in_place, activate_whole, fuse
 from ranker.serving_graph.split import split
 from ranker.serving_graph.trace import trace
 from ranker.serving_graph.views import read_whole
@@ -65,11 +67,15 @@ def serve(
         read_whole(traced)
         widen(traced, num_sets, keep_full_precision=precision == "bf16")
         weight_PU, bias_P = split(traced, request_columns, item_columns)
+        activate_whole(traced)
+        mix_at_once(traced)
         mix_along_rows(traced)
-        mix_group_by_group(traced)
         if precision == "bf16":
+            take_apart(traced)
             lower(traced)
+            fuse(traced)
         activate_in_place(traced)
+        order(traced)
         scriptable(traced)
     return Served(traced, weight_PU, bias_P, task_names)
 

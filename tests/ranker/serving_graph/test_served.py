@@ -12,6 +12,7 @@ from ranker.layers import Linear, Tower
 from ranker.manifest import Precision
 from ranker.models import STEM, MMoE, NetworkConfig, SharedBottom, TaskInputs
 from ranker.serving_graph import Served, serve
+from ranker.serving_graph.relu import split_linear_relu
 from ranker.serving_graph.split import split_linear
 from ranker.torchscript import script
 from tests.ranker.models.test_contract import SETTINGS
@@ -120,7 +121,7 @@ def test_equal_rows_tie(precision: Precision, num_tasks: int) -> None:
 
 def products(found: Served) -> list[tuple[int, int]]:
     """Inner and outer width of the products that read the item's side."""
-    nodes = [node for node in found.network.graph.nodes if node.target is split_linear]
+    nodes = [node for node in found.network.graph.nodes if node.target in (split_linear, split_linear_relu)]
     weights = [getattr(found.network, str(node.args[1].target)) for node in nodes]
     return sorted(tuple(weight.shape[::-1]) for weight in weights)
 
@@ -133,9 +134,9 @@ def test_all_products_of_the_item_are_one() -> None:
 def test_gates_stay_apart_where_they_stay_precise() -> None:
     architecture = MMoE.Config(num_experts=3, expert_dims=(24, 9)).build(WIDTH, TASKS)
     found = served(architecture, "bf16")
-    assert products(found) == [(12, 16), (12, 72)]
+    assert products(found) == [(12, 16), (12, 24), (12, 24), (12, 24)]
     low = {name for name, tensor in found.network.named_buffers() if tensor.dtype == torch.bfloat16}
-    assert {tuple(getattr(found.network, name).shape) for name in low} >= {(72, 12), (3, 24, 16)}
+    assert {tuple(getattr(found.network, name).shape) for name in low} >= {(24, 12), (16, 24)}
     assert found.weight_PU.dtype == torch.float32
 
 

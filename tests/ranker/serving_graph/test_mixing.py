@@ -1,0 +1,61 @@
+"""Gates that weigh experts of a level at once mix as each does by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ranker.layers import Linear
+from ranker.serving_graph import serve
+from ranker.serving_graph.mixing import mix, mix_for_compilers
+
+# Shapes: B = 64 rows, D = 11 columns, N = 5 experts of H = 24 outputs, T = 2 gates
+
+LOGITS = ((0, 2, 4), (1, 2, 3, 4))  # experts that each gate sees
+
+
+@pytest.mark.parametrize("mixing", [mix, mix_for_compilers])
+def test_gates_see_their_own_experts(mixing: object) -> None:
+    assert callable(mixing)
+    logits_BG, experts_BNH = torch.randn(64, 7), torch.randn(64, 5, 24)
+    places = torch.tensor([0, 7, 1, 7, 2, 7, 3, 4, 5, 6])  # 7: not seen
+    mixed_BTH = mixing(logits_BG, places, experts_BNH)
+    for gate, (seen, columns) in enumerate(zip(LOGITS, (slice(0, 3), slice(3, 7)), strict=True)):
+        shares_BE = torch.softmax(logits_BG[:, columns], dim=1)
+        expected_BH = (shares_BE.unsqueeze(2) * experts_BNH[:, seen]).sum(dim=1)
+        torch.testing.assert_close(mixed_BTH[:, gate], expected_BH)
+
+
+class Levels(nn.Module):
+    """Two gates that share experts, and a third whose logits are what the first one mixed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(Linear(11, 24) for _ in range(2))
+        self.gates = nn.ModuleList([Linear(11, 3), Linear(11, 3), Linear(8, 3)])
+
+    def forward(self, x_BD: Tensor) -> dict[str, Tensor]:
+        """Three outputs [B]."""
+        own_BEH, shared_BEH = (expert(x_BD).relu().unflatten(1, [3, -1]) for expert in self.experts)
+        both_BEH = own_BEH + 2 * shared_BEH
+        first_BH = self.mixed(self.gates[0](x_BD), own_BEH)
+        second_BH = self.mixed(self.gates[1](x_BD), both_BEH)
+        third_BH = self.mixed(self.gates[2](first_BH), own_BEH)
+        return {"a": first_BH.sum(dim=1), "b": second_BH.sum(dim=1), "c": third_BH.sum(dim=1)}
+
+    @staticmethod
+    def mixed(logits_BE: Tensor, experts_BEH: Tensor) -> Tensor:
+        """One gate's mixture, [B, H]."""
+        return torch.bmm(torch.softmax(logits_BE, dim=-1).unsqueeze(1), experts_BEH)[:, 0]
+
+
+def test_a_gate_that_reads_a_mixture_comes_after_it() -> None:
+    architecture = Levels().eval()
+    found = serve(architecture, [3, 8, 2, 0], [10, 4, 5, 7, 6, 1, 9])
+    x_BD = torch.randn(64, 11)
+    with torch.inference_mode():
+        outputs = found.network(x_BD[:, [10, 4, 5, 7, 6, 1, 9]], found.request_products(x_BD[:, [3, 8, 2, 0]]))
+        for output_B, expected_B in zip(outputs, architecture(x_BD).values(), strict=True):
+            torch.testing.assert_close(output_B, expected_B, rtol=0, atol=1e-5)
+    assert sum(node.target is mix for node in found.network.graph.nodes) == 3
