@@ -27,7 +27,10 @@ def plot_soak(figures: dict[str, Any], path: Path) -> None:
             times.plot(minutes, [row["milliseconds"].get(name, float("nan")) for row in slices], label=name)
         times.set(ylabel="ms to a ranking", yscale="log")
         times.legend(loc="upper right", ncols=len(_PERCENTILES))
-        times.set_title(f"{figures['per_second']:.0f} requests per second, {figures['swaps']} new models, two workers")
+        times.set_title(
+            f"{figures['per_second']:.0f} requests per second, two workers, "
+            f"{figures['swaps']} new models, {figures['tables']} new item tables"
+        )
         errors.step(minutes, [sum(row["abnormal"].values()) for row in slices], where="post", color="tab:red")
         errors.set(ylabel="not a whole ranking", ylim=(0, None))
         memory.plot(minutes, [row["private_megabytes"] for row in slices], color="tab:green")
