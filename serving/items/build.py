@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from feature_store import ItemTableWriter
@@ -61,13 +61,13 @@ async def _write(
     _, cursor = await reader.changes(None)  # what is written from here on is told later
     missing = encoder.encode([""], [None]).items  # the first row; no entity has an empty id
     writer.append([""], missing.matrices, missing.lists)
-    faults: dict[str, str] = {}
+    faults: dict[str, Mapping[str, str]] = {}
     num_rows = 0
     async for ids, rows in reader.chunks(encoder.plan):
         if not ids:
             continue
         items, found = encoder.encode(ids, rows, max_age_seconds)
-        faults |= {readable(ids[place]): readable(fault) for place, fault in found.items()}
+        faults |= {readable(ids[place]): of_row for place, of_row in found.items()}
         if len(faults) > _MAX_FAULTS:
             raise BuildError(f"the model cannot read more than {_MAX_FAULTS} items, like {next(iter(faults.items()))}")
         writer.append(ids, items.matrices, items.lists)

@@ -25,7 +25,7 @@ class EncodedItems(NamedTuple):
         numbers: Plain numeric inputs, float32 [L, N].
         lacking: A bit for each raw column that has no value, uint8 [L, M].
         expires_at: From when on the item counts as missing, unix seconds, float64 [L, 1]; infinity: never, minus
-            infinity: it is missing, NaN: the model cannot read what the store has.
+            infinity: it is missing, NaN: the model cannot read all that the store has.
         bags: Table rows of list features.
     """
 

@@ -13,6 +13,7 @@ from ranker.encoded import SideTensors
 from ranker.encoding import Encoder
 from ranker.errors import DataError
 from ranker.schema import NumericFeature
+from serving.errors import readable
 from serving.feature_plan import Columns, FeaturePlan
 from serving.items.encoded import EncodedItems, ItemLayout
 
@@ -22,10 +23,15 @@ UNREADABLE = (DataError, OverflowError)  # how an encoder refuses a value
 
 
 class EncodedRows(NamedTuple):
-    """Encoded items, and by place why the model cannot read some of them."""
+    """Encoded items.
+
+    Attributes:
+        items: Of each row.
+        faults: By place, and by column, why the model cannot read a value; in `items` it is missing.
+    """
 
     items: EncodedItems
-    faults: Mapping[int, str]
+    faults: Mapping[int, Mapping[str, str]]
 
 
 class ItemEncoder:
@@ -56,7 +62,7 @@ class ItemEncoder:
     def encode(
         self, ids: Sequence[str], rows: Sequence[FeatureRow | None], max_age_seconds: float | None = None
     ) -> EncodedRows:
-        """Encode rows of the store. One that cannot be read spoils no other.
+        """Encode rows of the store. A value that cannot be read spoils no other.
 
         Args:
             ids: Whose rows they are.
@@ -65,10 +71,9 @@ class ItemEncoder:
         """
         try:
             return EncodedRows(self._encode(ids, rows, max_age_seconds), {})
-        except UNREADABLE as exc:
+        except UNREADABLE:
             if len(rows) == 1:
-                absent = self._encode([""], [None], None)  # the id itself may be what cannot be read
-                return EncodedRows(absent._replace(expires_at=np.full((1, 1), math.nan)), {0: str(exc)})
+                return self._readable(ids[0], rows[0])
         half = len(rows) // 2
         first = self.encode(ids[:half], rows[:half], max_age_seconds)
         second = self.encode(ids[half:], rows[half:], max_age_seconds)
@@ -100,6 +105,31 @@ class ItemEncoder:
         """
         return self._encoder.encode_side(columns, "item")
 
+    def first_fault(self, columns: Mapping[str, Sequence[Any]]) -> tuple[int, str | None]:
+        """Of columns that cannot be read, the place of the first row that is why, and what is wrong with it."""
+        first, end = 0, len(next(iter(columns.values())))
+        while end - first > 1:
+            middle = (first + end) // 2
+            first, end = (first, middle) if self._fault(_rows(columns, first, middle)) else (middle, end)
+        return first, self._fault(_rows(columns, first, end))
+
+    def _readable(self, entity_id: str, row: FeatureRow | None) -> EncodedRows:
+        """What can be read of a row."""
+        values = {} if row is None else {name: row.values.get(name) for name in self.plan.item}
+        named = values | dict.fromkeys(self.plan.item_id, entity_id)
+        faults = {name: fault for name, value in named.items() if (fault := self._fault({name: [value]}))}
+        rest = FeatureRow({name: value for name, value in values.items() if name not in faults}, None)
+        items = self._encode(["" if faults.keys() & self.plan.item_id else entity_id], [rest], None)
+        return EncodedRows(items._replace(expires_at=np.full((1, 1), math.nan)), {0: faults})
+
+    def _fault(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
+        """Why values cannot be read, if they cannot."""
+        try:
+            self.values(columns, len(next(iter(columns.values()))))
+        except UNREADABLE as exc:
+            return readable(str(exc))
+        return None
+
     def _encode(
         self, ids: Sequence[str], rows: Sequence[FeatureRow | None], max_age_seconds: float | None
     ) -> EncodedItems:
@@ -111,6 +141,10 @@ class ItemEncoder:
         side = self._encoder.side_columns(columns, "item")
         expires_at = np.array([_expires_at(row, max_age_seconds) for row in rows])
         return self.layout.items(side, np.packbits(lacking_LC, axis=1), expires_at[:, None])
+
+
+def _rows(columns: Mapping[str, Sequence[Any]], first: int, end: int) -> dict[str, Sequence[Any]]:
+    return {name: values[first:end] for name, values in columns.items()}
 
 
 def _expires_at(row: FeatureRow | None, max_age_seconds: float | None) -> float:

@@ -11,9 +11,10 @@ from feature_store import FeatureColumns
 from ranker.encoded import Places, SideTensors
 from ranker.encoding import Encoder
 from ranker.errors import DataError
+from serving.errors import readable
 from serving.feature_plan import FeaturePlan, Given, Wanted, no_columns, no_items
 from serving.items.encoded import EncodedItems
-from serving.items.encoder import ItemEncoder
+from serving.items.encoder import UNREADABLE, ItemEncoder
 from serving.items.snapshot import Found, ItemSnapshot
 
 
@@ -72,14 +73,21 @@ class ItemSide:
             values |= wanted.overrides.get(place, {})
             return frozenset(name for name, value in values.items() if value is None)
 
-        tensors = self.encoder.tensors(item_columns(self.plan, wanted, stored))
+        columns = item_columns(self.plan, wanted, stored)
+        try:
+            tensors = self.encoder.tensors(columns)
+        except UNREADABLE as exc:
+            place, fault = self.encoder.first_fault(columns)
+            raise _unreadable(wanted.item_ids[place], fault or str(exc)) from exc
         return Candidates(tensors, self._num_missing(wanted, absent), lacking)
 
     def _of_snapshot(self, wanted: Wanted, snapshot: ItemSnapshot) -> Candidates:
         found = snapshot.find(wanted.item_ids)
         for place in found.unreadable:
-            if self.plan.needs_row(wanted.overrides.get(place, ())):
-                raise DataError(snapshot.fault(wanted.item_ids[place]))
+            given = wanted.overrides.get(place, {})
+            for name, fault in snapshot.faults_of(wanted.item_ids[place]).items():
+                if name not in given:
+                    raise _unreadable(wanted.item_ids[place], fault)
         stored = found.items
         items = self._with_given(wanted, found)
 
@@ -124,6 +132,10 @@ def _with_given(stored: Sequence[Any], given: Given | None) -> Sequence[Any]:
     for place, value in zip(given.places, given.values, strict=True):
         values[place] = value
     return values
+
+
+def _unreadable(item_id: str | int, fault: str) -> DataError:
+    return DataError(f"item '{readable(str(item_id))}': {fault}")
 
 
 class _Rows:

@@ -54,7 +54,7 @@ class Found(NamedTuple):
     Attributes:
         items: Of each candidate; the missing row where there is none [L]. The arrays are the caller's own.
         absent: Places of candidates without a row.
-        unreadable: Those among them whose rows the model cannot read.
+        unreadable: Places of those in whose rows the model cannot read some value.
     """
 
     items: EncodedItems
@@ -70,7 +70,7 @@ class ItemSnapshot(NamedTuple):
         changed: What changed since, deleted items with a row that is missing; `None`: nothing.
         name: Of the table.
         cursor: How far the changes of the store are in.
-        faults: By id why a row cannot be read.
+        faults: By id, and by column, why a value cannot be read.
         fresh_until: Of the monotonic clock; later than that it is out of date.
     """
 
@@ -78,7 +78,7 @@ class ItemSnapshot(NamedTuple):
     changed: IndexedItems | None
     name: str
     cursor: str
-    faults: Mapping[str, str]
+    faults: Mapping[str, Mapping[str, str]]
     fresh_until: float = -math.inf
 
     @classmethod
@@ -99,18 +99,17 @@ class ItemSnapshot(NamedTuple):
         newer = None if self.changed is None else _Newer(self.changed, self.changed.id_index.find(ids))
         if newer is not None:
             expiry_L[newer.places] = newer.expires_at
-        there_L = expiry_L > time.time()
+        unreadable_L = np.isnan(expiry_L)
+        there_L = (expiry_L > time.time()) | unreadable_L
         row_L[~there_L] = 0
         items = self.table.items.take(row_L)
         if newer is not None:
             items = newer.put(items, there_L)
-        absent = np.flatnonzero(~there_L)
-        return Found(items, absent.tolist(), absent[np.isnan(expiry_L[absent])].tolist())
+        return Found(items, np.flatnonzero(~there_L).tolist(), np.flatnonzero(unreadable_L).tolist())
 
-    def fault(self, item_id: str | int) -> str:
-        """Why the row of an item cannot be read."""
-        name = readable(str(item_id))
-        return f"item '{name}': {self.faults[name]}"
+    def faults_of(self, item_id: str | int) -> Mapping[str, str]:
+        """By column, why a value of an item cannot be read."""
+        return self.faults.get(readable(str(item_id)), {})
 
     def with_changes(self, ids: Sequence[str], rows: EncodedRows) -> ItemSnapshot:
         """The same with newer rows.
@@ -126,7 +125,7 @@ class ItemSnapshot(NamedTuple):
         names = [readable(entity_id) for entity_id in ids]
         newer = set(names)
         faults = {name: fault for name, fault in self.faults.items() if name not in newer}
-        faults |= {names[place]: readable(fault) for place, fault in rows.faults.items()}
+        faults |= {names[place]: of_row for place, of_row in rows.faults.items()}
         return self._replace(changed=IndexedItems.of(texts, items), faults=faults)
 
 

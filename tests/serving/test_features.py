@@ -165,6 +165,34 @@ async def test_a_known_user_keeps_the_last_features(plan: FeaturePlan) -> None:
     assert (unknown.user, unknown.degraded) == (None, tuple(AWAY))
 
 
+async def test_the_store_is_asked_only_for_what_candidates_do_not_bring(plan: FeaturePlan) -> None:
+    class Curious(Slow):
+        asked: list[str | int]
+
+        async def get_many(self, view: str, ids: Sequence[str | int], **_: object) -> list[FeatureRow | None]:
+            """Answer for each second item."""
+            self.asked = [*ids]
+            return [FeatureRow({"price": 2.5, "brand": 1}, None) if n % 2 else None for n, _ in enumerate(ids)]
+
+    store, whole = Curious(), {"price": 1.0, "brand": 2, "tags": ["t0"]}
+    wishes = Wanted(None, ["a", "b", 7, "d"], {}, {1: whole, 3: {"price": 5.0}})
+    stored = await source(store).fetch(plan, wishes)
+    assert store.asked == ["a", 7, "d"]
+    expected: dict[str, list[Any]] = {
+        "price": [None, None, 2.5, None],
+        "brand": [None, None, 1, None],
+        "tags": [None] * 4,
+    }
+    assert stored == Stored(None, FeatureColumns(expected, [False, False, True, False]))
+    assert isinstance(stored.items, FeatureColumns)
+    columns = item_columns(plan, wishes, stored.items)
+    assert columns["price"] == [None, 1.0, 2.5, 5.0]
+    assert columns["tags"] == [None, ["t0"], None, None]
+    store.asked = []
+    await source(store).fetch(plan, Wanted(None, ["a", "b"], {}, {0: whole, 1: whole}))
+    assert store.asked == []
+
+
 def test_a_plan_says_where_each_column_comes_from(plan: FeaturePlan) -> None:
     assert dict(plan.user) == {"age": "number", "segment": "category"}
     assert dict(plan.item) == {"price": "number", "brand": "category", "tags": "list"}

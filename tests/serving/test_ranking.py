@@ -140,6 +140,20 @@ async def test_a_candidate_that_brings_everything_misses_nothing(client: httpx.A
     assert known["missing"]["items"] == 1
 
 
+@pytest.mark.parametrize("has_table", [False, True])
+async def test_a_stored_value_that_cannot_be_read_is_named_unless_replaced(world: World, has_table: bool) -> None:
+    async with parse_store(world.store_text).build() as store:
+        await store.update_many("item", [("i3", {"price": 1e300}, None)])
+    async with world.serve(item_table={"enabled": has_table}) as client:
+        candidates = ["i1", "i3", "i5"]
+        refused = await client.post("/rank", json={"context": CONTEXT, "candidates": candidates})
+        assert refused.status_code == 503
+        assert "item 'i3': column 'price' must hold finite numbers" in refused.json()["detail"]
+        replaced = await rank(client, candidates=["i1", {"item_id": "i3", "features": {"price": None}}, "i5"])
+        assert replaced["missing"]["items"] == 0
+        assert await rank(client, candidates=["i1", "i5"])
+
+
 async def test_explain_shows_terms_that_add_up_and_what_was_missing(client: httpx.AsyncClient) -> None:
     answer = await rank(client, user_id="u3", context={"hour": 3}, explain=True)
     for entry in answer["ranking"]:

@@ -155,21 +155,27 @@ def test_rows_without_a_recent_event_time_are_missing_where_an_age_is_set() -> N
     assert (items.expires_at[:, 0] > time.time()).tolist() == [True, False, False]
 
 
-def test_a_row_that_cannot_be_read_spoils_only_requests_for_it() -> None:
+def test_a_value_that_cannot_be_read_spoils_only_requests_that_need_it() -> None:
     side = side_of("usual")
-    good, bad = FeatureRow({"price": 2.5, "brand": 1, "tags": None}, None), FeatureRow({"price": "cheap"}, None)
+    good = FeatureRow({"price": 2.5, "brand": 1, "tags": None}, None)
+    bad = FeatureRow({"price": "cheap", "brand": 7, "tags": ["t1"]}, None)
     rows = {f"i{n}": bad if n == 3 else good for n in range(6)} | {"\ud800": bad}
     snapshot = snapshot_of(side, rows)
     same(side, Wanted(None, ["i1", "i5", "i0"]), snapshot, rows)
-    with pytest.raises(DataError, match=r"item 'i3'.*'price'"):
-        side.encode(Wanted(None, ["i1", "i3"]), snapshot)
-    with pytest.raises(DataError, match=r"item '\?'"):
-        side.encode(Wanted(None, ["\ud800"]), snapshot)
+    for item_ids, name in ((["i1", "i3"], "i3"), (["i2", "i4", "i5", "i3", "i0"], "i3"), (["\ud800"], r"\?")):
+        for items in (snapshot, columns_of(side.plan, [rows[item_id] for item_id in item_ids])):
+            with pytest.raises(DataError, match=rf"item '{name}': column '(price|item_id)' must hold"):
+                side.encode(Wanted(None, item_ids), items)
+    same(side, Wanted(None, ["i1", "i3", "i0"], {}, {1: {"price": 1.0}}), snapshot, rows)
+    with pytest.raises(DataError, match="item 'i3': column 'price' must hold"):
+        side.encode(Wanted(None, ["i1", "i3"], {}, {1: {"brand": 2}}), snapshot)
     everything = {"price": 1.0, "brand": 2, "tags": ["t0"]}
-    same(side, Wanted(None, ["i3"], {}, {0: everything}), snapshot, {"i3": None})
+    same(side, Wanted(None, ["i3"], {}, {0: everything}), snapshot, rows)
     mended = changed(side, snapshot, {"i3": good, "\ud800": None})
     same(side, Wanted(None, ["i1", "i3"]), mended, rows | {"i3": good})
     assert list(mended.faults) == ["?"]  # the id of that one stays unreadable
+    spoilt = changed(side, mended, {"i1": bad})
+    same(side, Wanted(None, ["i1", "i3"], {}, {0: {"price": None}}), spoilt, rows | {"i1": bad, "i3": good})
 
 
 def test_ids_that_are_read_as_numbers_are_not_kept_encoded() -> None:
