@@ -88,7 +88,8 @@ def numbers(name: str, array: pa.Array) -> npt.NDArray[np.float64]:
         raise DataError(
             f"column '{name}' must hold numbers, got {sample(array)}; convert it, or declare it as kind: categorical"
         )
-    values: npt.NDArray[np.float64] = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    array = array if pa.types.is_float64(kind) else array.cast(pa.float64(), safe=False)
+    values: npt.NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
     too_large = np.abs(values) > LARGEST
     if too_large.any():
         row = int(too_large.argmax())

@@ -220,6 +220,8 @@ class Encoder:
     def _table_rows(self, feature: CategoricalFeature | CategoricalListFeature, values: pa.Array) -> TableRows:
         id_map = self._id_maps[table_name(feature)]
         kind = values.type
+        if pa.types.is_null(kind):
+            return np.full(len(values), MISSING_ID, np.int32)
         if isinstance(id_map, VocabularyMap) and pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
             return lookup_integers(values, id_map)
         return lookup(raw.text(feature.column, values), id_map)

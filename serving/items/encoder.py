@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from feature_store import FeatureRow
 from ranker.encoded import SideTensors
@@ -86,7 +87,7 @@ class ItemEncoder:
         Raises:
             DataError: A value cannot be read.
         """
-        nothing: list[Any] = [None] * num_rows
+        nothing = pa.nulls(num_rows)
         wanted = (*self.plan.item, *self.plan.item_id)
         side = self._encoder.side_columns({name: columns.get(name, nothing) for name in wanted}, "item")
         unset = np.zeros((num_rows, 0), np.uint8), np.zeros((num_rows, 0))
