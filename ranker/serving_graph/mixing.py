@@ -18,26 +18,33 @@ from ranker.serving_graph.trace import ATEN
 # G = logits of all gates side by side, M = T * N
 
 
-def mix(logits_BG: Tensor, places_M: Tensor, experts_BNH: Tensor) -> Tensor:
+def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
     """Each gate's mixture of experts, [B, T, H].
 
     Args:
         logits_BG: Logits of all gates.
-        places_M: Which of them each gate has for each expert; G: it does not see it.
+        places_M: Which of them each gate has for each expert; G: it does not see it. None: every gate sees every
+            expert, in order.
         experts_BNH: Outputs of all experts.
     """
-    padded = F.pad(logits_BG, [0, 1], value=-1e30)  # a logit whose share is 0
     # Along the rows: processors take many rows at a time, not a few experts.
-    logits_MB = padded.index_select(1, places_M).t().contiguous()
+    if places_M is None:
+        logits_MB = logits_BG.t().contiguous()
+    else:
+        padded = F.pad(logits_BG.t(), [0, 0, 0, 1], value=-1e30)  # a logit whose share is 0
+        logits_MB = padded.index_select(0, places_M)
     shares_TNB = torch.softmax(logits_MB.unflatten(0, [-1, experts_BNH.size(1)]), 1)
     return torch.bmm(shares_TNB.permute(2, 0, 1).contiguous(), experts_BNH)
 
 
-def mix_for_compilers(logits_BG: Tensor, places_M: Tensor, experts_BNH: Tensor) -> Tensor:
+def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
     """The same, as compilers make one loop of it."""
-    padded = F.pad(logits_BG, [0, 1], value=-1e30)
     num_experts = experts_BNH.size(1)
-    logits = [padded.index_select(1, places_N) for places_N in places_M.split(num_experts)]
+    if places_M is None:
+        logits = logits_BG.split(num_experts, 1)
+    else:
+        padded = F.pad(logits_BG, [0, 1], value=-1e30)
+        logits = [padded.index_select(1, places_N) for places_N in places_M.split(num_experts)]
     shares = [torch.softmax(logits_BN, 1).unsqueeze(2) for logits_BN in logits]
     return torch.stack([(shares_BN1 * experts_BNH).sum(1) for shares_BN1 in shares], 1)
 
@@ -118,9 +125,11 @@ def _join(network: fx.GraphModule, level: list[Mixture]) -> None:
     groups = sorted(dict.fromkeys(group for mixture in level for group in mixture.groups), key=_start)
     with graph.inserting_before(last):
         logits = graph.call_function(ATEN.cat.default, ([mixture.logits for mixture in level], 1))
-        places = add_constant(network, torch.tensor(_places(level, groups)))
+        places = _places(level, groups)
+        in_order = places == list(range(len(places)))
+        arranged = None if in_order else add_constant(network, torch.tensor(places))
         experts = _side_by_side(graph, groups)
-        mixed = graph.call_function(mix, (logits, places, experts))
+        mixed = graph.call_function(mix, (logits, arranged, experts))
     for number, mixture in enumerate(level):
         for reader in list(mixture.product.users):
             with graph.inserting_after(mixed):

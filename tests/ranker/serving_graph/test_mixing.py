@@ -27,6 +27,14 @@ def test_gates_see_their_own_experts(mixing: object) -> None:
         torch.testing.assert_close(mixed_BTH[:, gate], expected_BH)
 
 
+@pytest.mark.parametrize("mixing", [mix, mix_for_compilers])
+def test_gates_may_all_see_all_experts(mixing: object) -> None:
+    assert callable(mixing)
+    logits_BG, experts_BNH = torch.randn(64, 10), torch.randn(64, 5, 24)
+    expected_BTH = mixing(logits_BG, torch.arange(10), experts_BNH)
+    torch.testing.assert_close(mixing(logits_BG, None, experts_BNH), expected_BTH)
+
+
 class Levels(nn.Module):
     """Two gates that share experts, and a third whose logits are what the first one mixed."""
 
