@@ -401,14 +401,20 @@ async def test_items_may_come_from_parquet_files_in_place_of_the_store(
 
 
 async def test_files_that_lack_a_column_are_told(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(item_tables, "_PAUSE_SECONDS", 0.01)
     file = tmp_path / "items.parquet"
     pq.write_table(pa.table({"item_id": ["i1"], "price": [2.0]}), file)
     async with serving(world, wait=False, item_table={"poll_seconds": 0.01, "parquet": file}) as client:
-        await eventually(lambda: _contains(caplog, "item table was not built"))
-        reasons = [getattr(record, "reason", "") for record in caplog.records]
-        assert any("'brand'" in reason for reason in reasons)
+
+        async def told_twice() -> bool:
+            return caplog.text.count("item table was not built") >= 2
+
+        await eventually(told_twice)
+        told = [vars(record) for record in caplog.records if "not built" in record.message]
+        assert all("'brand'" in record["reason"] for record in told)
+        assert [record["again_in_seconds"] for record in told][:2] == [0.01, 0.02]
         assert await client.degraded() == ["item_features_unavailable"]
 
 
