@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ import torch
 from feature_store import Column, ViewSchema, parse_store
 from ranker.bundle import Bundle
 from ranker.calibration import Calibration
-from ranker.encoding import Encoder
+from ranker.encoding import Encoder, SideTensors
+from ranker.exporters import AOTInductor
 from ranker.registry import Registry
 from tests.serving.conftest import ADMIN, TOKEN, World, eventually
 from tests.serving.test_cli import program
@@ -89,10 +90,12 @@ def bundles(
         }
 
 
-def _exported(path: Path, model: str, precision: str, log_file: Path, shop: Shop) -> tuple[Bundle, list[Outputs]]:
+def _exported(
+    path: Path, model: str, precision: str, log_file: Path, shop: Shop, engines: Sequence[str] = ()
+) -> tuple[Bundle, list[Outputs]]:
     settings = deepcopy(SETTINGS)
     settings["model"] = MODELS[model]
-    settings["export"] |= {"precision": precision, "golden_rows": 105, **UNLIMITED}
+    settings["export"] |= {"precision": precision, "golden_rows": 105, "engines": engines, **UNLIMITED}
     if model == "aitm":  # every step is defined on all impressions
         settings["schema"]["tasks"][1].pop("space")
     if model == "views":
@@ -168,6 +171,36 @@ async def test_over_http(
             for user, outputs in enumerate(expected):
                 for _ in range(workers):
                     assert_equal(await ranked(address, bundle, shop, user), outputs, bundle)
+
+
+@pytest.mark.skipif(AOTInductor().unavailable() is not None, reason=str(AOTInductor().unavailable()))
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[] if model == "mmoe" else pytest.mark.slow) for model in MODELS]
+)
+async def test_compiled_over_http(model: str, log_file: Path, shop: Shop, tmp_path: Path) -> None:
+    with process_group():
+        bundle, expected = _exported(tmp_path / model, model, "bf16", log_file, shop, ["aotinductor"])
+    registry = Registry(tmp_path / "registry")
+    registry.publish(bundle.path, activate=True)
+    store = f"lmdb:{tmp_path / 'features'}"
+    await fill(store, shop)
+    options = ("--registry", str(registry.root), "--store", store, "--workers", "2")
+    policies = ("--policies", f"sqlite:{tmp_path / 'policies.sqlite'}")
+    async with program(World(tmp_path), *options, *policies, RANKER_ENGINE="aotinductor") as (_, address, log):
+        for user, outputs in enumerate(expected):
+            by_torchscript = bundle.score(*by_side(bundle, shop, user))
+            for _ in range(2):
+                found = await ranked(address, bundle, shop, user)
+                assert_equal(found, outputs, bundle)
+                assert_equal(found, by_torchscript, bundle)
+        assert '"engine": "aotinductor"' in log.read_text()
+        assert "scoring by TorchScript" not in log.read_text()
+
+
+def by_side(bundle: Bundle, shop: Shop, user: int) -> tuple[SideTensors, SideTensors]:
+    """One request for every item."""
+    rows = shop.rows(user)
+    return bundle.encoder.encode_side(rows.slice(0, 1), "request"), bundle.encoder.encode_side(rows, "item")
 
 
 async def fill(store: str, shop: Shop) -> None:

@@ -17,13 +17,20 @@ from ranker.exporters.shared_object import SharedObject
 _MAX_ROWS = 2**20
 _COMPILERS = ("g++", "clang++", "c++")
 _SETTINGS = {
-    "freezing": True,  # weights are packed for oneDNN once, now
+    "freezing": True,  # weights are packed once, now
     "cpp.threads": 1,  # of a server's workers each has one; else it would be as many as there are here
+    # Products become C++, too, with what follows them in the same loop; those that read the same input become one.
+    # Nothing is timed, so that the same network gives the same code on a busy machine.
+    "max_autotune_gemm": True,
+    "max_autotune_gemm_backends": "CPP",
+    "cpp.enable_grouped_gemm_template": True,
+    "autotune_num_choices_displayed": 0,
+    "max_autotune_report_choices_stats": False,
 }
 
 
 class AOTInductor:
-    """C++ for the whole network, its element-wise work fused around oneDNN's products on packed weights.
+    """C++ for the whole network: products on packed weights, by matrix units where there are any, all else fused.
 
     Its file is a shared object, made for the processor that it was compiled on.
     """
