@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from ranker.encoding import Encoder
 from ranker.schema import Schema
@@ -73,6 +73,16 @@ def test_what_needs_no_closer_look_has_no_fault(columns: list[Any], kind: Kind) 
 )
 def test_what_bodies_usually_bring_needs_no_closer_look(column: list[Any], kind: Kind) -> None:
     assert is_plain(Given(range(len(column)), column).arrow, kind)
+
+
+@given(column=st.lists(values | st.integers(-9, 9), max_size=5), kind=st.sampled_from(list(KINDS)))
+def test_a_column_means_the_same_as_arrow_takes_it(column: list[Any], kind: Kind) -> None:
+    brought = [value for value in column if not list(check({kind: value}, KINDS, "context"))]
+    assume(brought)
+    nothing = {name: [None] * len(brought) for name in KINDS}
+    plain = ENCODER.encode_side(nothing | {kind: brought}, "item")
+    taken = ENCODER.encode_side(nothing | {kind: Given(range(len(brought)), brought).column}, "item")
+    assert [part.tolist() for part in taken] == [part.tolist() for part in plain]
 
 
 def fitting(row: dict[str, Any]) -> dict[str, Any]:
