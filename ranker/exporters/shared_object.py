@@ -44,7 +44,7 @@ class SharedObject:
         weakref.finalize(self, _unload, self._library, self._container)
 
     def __call__(self, item_KV: Tensor, request_1P: Tensor) -> Sequence[Tensor]:
-        """Raw outputs [K] of each task; both inputs are float32.
+        """Raw outputs [K] of each task; inputs are float32, as wide as when it was compiled, which nobody checks.
 
         Raises:
             RuntimeError: The network reports an error.

@@ -105,8 +105,3 @@ def test_what_is_no_shared_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "network.so").write_bytes(b"no code")
     with pytest.raises(RuntimeError, match=r"network\.so"):
         SharedObject(tmp_path / "network.so")
-
-
-def test_errors_of_the_network_are_told(path: Path) -> None:
-    with pytest.raises(RuntimeError, match="linear"):
-        SharedObject(path)(torch.randn(64, COLUMNS + 1), torch.randn(1, PRODUCTS))
