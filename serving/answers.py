@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from ranker.schema import Schema
 from serving.engine import Engine, Outputs
-from serving.feature_plan import Wanted
 from serving.features import Stored
 from serving.items import Candidates
 from serving.policies import Choice
 from serving.schemas import RankRequest
+from serving.wanted import Wanted
 
 # Shapes: L = candidates of one request, K = places of the answer
 

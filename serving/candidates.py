@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from serving.errors import FieldError, InvalidRequest
-from serving.feature_plan import FeaturePlan, Wanted
+from serving.feature_plan import FeaturePlan
 from serving.schemas import Candidate, RankRequest
 from serving.values import check, is_plain
+from serving.wanted import Wanted
 
 _MAX_FAULTS = 100  # that one answer tells
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from feature_store import FeatureColumns, FeatureRow, FeatureStore, SchemaMismatch, StoreUnavailable, UnknownView
 from serving.breaker import Breaker
 from serving.errors import NotReady
-from serving.feature_plan import FeaturePlan, Id, Wanted, misfit, no_items
+from serving.feature_plan import FeaturePlan, misfit, no_items
 from serving.items import ItemSnapshot
 from serving.known_users import KnownUsers
+from serving.wanted import Id, Wanted
 
 USER_VIEW = "user"
 ITEM_VIEW = "item"

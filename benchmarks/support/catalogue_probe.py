@@ -22,9 +22,10 @@ from feature_store import parse_store
 from feature_store.item_index import HashedIds
 from feature_store.item_table import ItemTable
 from ranker.registry import Registry
-from serving.feature_plan import FeaturePlan, Wanted
+from serving.feature_plan import FeaturePlan
 from serving.items import ItemSide, ItemSnapshot, StoreSource
 from serving.items.build import build_table
+from serving.wanted import Wanted
 
 _NAME = "table"
 _NUM_REQUESTS = 400

@@ -12,10 +12,11 @@ from ranker.encoded import Places, SideTensors
 from ranker.encoding import Encoder
 from ranker.errors import DataError
 from serving.errors import readable
-from serving.feature_plan import FeaturePlan, Given, Wanted, no_columns, no_items
+from serving.feature_plan import FeaturePlan, no_columns, no_items
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import UNREADABLE, ItemEncoder
 from serving.items.snapshot import Found, ItemSnapshot
+from serving.wanted import Given, Wanted
 
 
 class Candidates(NamedTuple):

@@ -14,10 +14,11 @@ from feature_store import FeatureColumns, FeatureRow, RedisStore, StoreUnavailab
 from ranker.bundle import Bundle
 from ranker.schema import Schema
 from serving.breaker import Breaker
-from serving.feature_plan import FeaturePlan, Wanted, no_items
+from serving.feature_plan import FeaturePlan, no_items
 from serving.features import FeatureSource, Stored, request_row
 from serving.items.item_side import item_columns
 from serving.known_users import KnownUsers
+from serving.wanted import Wanted
 from tests.serving.conftest import CANDIDATES, CONTEXT, SCHEMA, World, eventually, offline
 
 BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}

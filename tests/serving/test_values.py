@@ -10,8 +10,8 @@ from hypothesis import assume, given, strategies as st
 
 from ranker.encoding import Encoder
 from ranker.schema import Schema
-from serving.feature_plan import Given
 from serving.values import Kind, check, is_plain
+from serving.wanted import Given
 
 KINDS: dict[str, Kind] = {"number": "number", "category": "category", "list": "list"}
 SCHEMA = Schema.model_validate(

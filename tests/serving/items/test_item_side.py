@@ -17,8 +17,9 @@ from ranker.encoding import Encoder
 from ranker.errors import DataError
 from ranker.schema import Schema
 from serving.errors import readable
-from serving.feature_plan import FeaturePlan, Wanted
+from serving.feature_plan import FeaturePlan
 from serving.items import EncodedItems, IndexedItems, ItemSide, ItemSnapshot
+from serving.wanted import Wanted
 from tests.serving.conftest import SCHEMA, hashed, impressions
 
 LIST = "categorical_list"
