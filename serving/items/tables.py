@@ -133,8 +133,7 @@ class ItemTables:
             if side.snapshot is snapshot:  # and not renewed meanwhile
                 side.snapshot = newer
             if newer.changed is not None and len(newer.changed) > self._config.max_changed:
-                self._unfit.add(newer.name)
-                self._start(side, bundle)
+                self._start(side, bundle, newer.name)
 
     async def close(self) -> None:
         """Let go of a table that is being built."""
@@ -145,20 +144,20 @@ class ItemTables:
     def _concerns(self, side: ItemSide) -> bool:
         return self._config.enabled and side.encoder.fits_a_table
 
-    def _start(self, side: ItemSide, bundle: Path) -> None:
+    def _start(self, side: ItemSide, bundle: Path, worn: str = "") -> None:
         """Renew the table in the background, unless that is going on, or went wrong just now."""
         if self._task is not None and self._task.done():
             done, self._task = self._task, None
             done.result()  # what nobody foresaw is told to whoever calls
         if self._task is None and time.monotonic() >= self._not_before:
-            self._task = asyncio.create_task(self._renew(side, bundle))
+            self._task = asyncio.create_task(self._renew(side, bundle, worn))
 
-    async def _renew(self, side: ItemSide, bundle: Path) -> None:
-        """Have a table built, unless another worker has, and take it."""
+    async def _renew(self, side: ItemSide, bundle: Path, worn: str = "") -> None:
+        """Have a table built, unless there is one that is newer than a worn one, and take it."""
         folder = self._folder(side)
         try:
             async with folder.locked():
-                if folder.newest(self._unfit) is None:
+                if (folder.newest(self._unfit) or "") <= worn:
                     await self._build(side, bundle, folder)
         except _BUILD_ERRORS as exc:
             self._failed(str(exc))
