@@ -19,10 +19,10 @@ _COMPILERS = ("g++", "clang++", "c++")
 _SETTINGS = {
     "freezing": True,  # weights are packed once, now
     "cpp.threads": 1,  # of a server's workers each has one; else it would be as many as there are here
-    # Products become C++, too, with what follows them in the same loop; those that read the same input become one.
-    # Nothing is timed, so that the same network gives the same code on a busy machine.
+    # Products become C++, too, with what follows them in the same loop, where that is faster than oneDNN's here; those
+    # that read the same input become one.
     "max_autotune_gemm": True,
-    "max_autotune_gemm_backends": "CPP",
+    "max_autotune_gemm_backends": "CPP,ATEN",
     "cpp.enable_grouped_gemm_template": True,
     "autotune_num_choices_displayed": 0,
     "max_autotune_report_choices_stats": False,
@@ -30,7 +30,7 @@ _SETTINGS = {
 
 
 class AOTInductor:
-    """C++ for the whole network: products on packed weights, by matrix units where there are any, all else fused.
+    """C++ for the whole network: products on packed weights, as C++ or by oneDNN, and all else fused around them.
 
     Its file is a shared object, made for the processor that it was compiled on.
     """

@@ -38,15 +38,18 @@ def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tens
 
 
 def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
-    """The same, as compilers make one loop of it."""
+    """The same, as compilers make one loop of it: by element, and divided by the sum of softmax at its end."""
     num_experts = experts_BNH.size(1)
     if places_M is None:
         logits = logits_BG.split(num_experts, 1)
     else:
         padded = F.pad(logits_BG, [0, 1], value=-1e30)
         logits = [padded.index_select(1, places_N) for places_N in places_M.split(num_experts)]
-    shares = [torch.softmax(logits_BN, 1).unsqueeze(2) for logits_BN in logits]
-    return torch.stack([(shares_BN1 * experts_BNH).sum(1) for shares_BN1 in shares], 1)
+    mixed = []
+    for logits_BN in logits:
+        weights_BN1 = torch.exp(logits_BN - logits_BN.amax(1, keepdim=True)).unsqueeze(2)
+        mixed.append((weights_BN1 * experts_BNH).sum(1) / weights_BN1.sum(1))
+    return torch.stack(mixed, 1)
 
 
 @dataclass(frozen=True, slots=True)
