@@ -7,9 +7,11 @@ was traced, so that no architecture needs a second definition for serving:
   the representation itself;
 - `wide`: products that read the same input become one;
 - `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
-- `mixing`: softmax over few experts is computed along the rows, and groups of experts are mixed where they are;
+- `mixing`: gates that weigh some of the same experts do so at once, and softmax is computed along the rows;
+- `apart`: in bfloat16, experts are computed one after the other;
 - `bfloat16`: products that training, too, may compute in bfloat16 are computed in it;
-- `relu`: ReLU is part of the product before it, or overwrites what nobody else reads.
+- `relu`: ReLU is part of the product before it, or overwrites what nobody else reads;
+- `order`: what is computed is read next.
 
 Example:
     >>> import torch
