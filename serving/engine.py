@@ -48,7 +48,8 @@ class Engine:
     Args:
         bundle: As read from the registry.
         name: What computes. aotinductor: the bundle's compiled network, or TorchScript, with a warning that says why,
-            where the bundle has none for this machine; auto: the same without the warning.
+            where the bundle has none for this machine, or it cannot be loaded; auto: the same, and no warning where
+            there is none.
         max_candidates: Largest request; every bucket of sizes up to it is warmed.
 
     Attributes:
@@ -144,11 +145,14 @@ def _compiled(bundle: Bundle, name: EngineName) -> tuple[Bundle, EngineName]:
     """The bundle with what is to compute, and its name."""
     if name == "torchscript":
         return bundle, name
-    if problem := bundle.misfit("aotinductor"):
-        level = logging.INFO if name == "auto" else logging.WARNING
-        logger.log(level, "scoring by TorchScript", extra={"version": bundle.manifest.version, "reason": problem})
-        return bundle, "torchscript"
-    return bundle.compiled("aotinductor"), "aotinductor"
+    problem, level = bundle.misfit("aotinductor"), logging.INFO if name == "auto" else logging.WARNING
+    if problem is None:
+        try:
+            return bundle.compiled("aotinductor"), "aotinductor"
+        except BundleError as exc:  # as it was exported, and yet: a volume that is mounted noexec, a library that lacks
+            problem, level = str(exc), logging.WARNING
+    logger.log(level, "scoring by TorchScript", extra={"version": bundle.manifest.version, "reason": problem})
+    return bundle, "torchscript"
 
 
 def _columns(rows: pa.Table, names: Sequence[str]) -> dict[str, list[Any]]:

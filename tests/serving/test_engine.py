@@ -14,6 +14,7 @@ import torch
 from ranker.bundle import Bundle
 from ranker.encoding import Encoder, ModelSide, SideTensors
 from ranker.errors import BundleError
+from ranker.exporters import Machine
 from ranker.schema import Schema
 from ranker.serving_graph import bucket_sizes
 from serving.engine import Engine, EngineName, Outputs
@@ -94,6 +95,19 @@ def test_without_a_compiled_network_torchscript_scores(
     told = next(record for record in caplog.records if record.message == "scoring by TorchScript")
     assert told.levelno == level
     assert "exported without it" in str(vars(told)["reason"])
+
+
+@pytest.mark.parametrize("name", ["auto", "aotinductor"])
+def test_a_compiled_network_that_cannot_be_loaded_stops_nobody(
+    bundle: Bundle, name: EngineName, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = bundle.manifest.model_copy(update={"compiled": {"aotinductor": Machine.here()}})
+    (bundle.path / "network.so").write_bytes(b"no shared object")
+    engine = Engine(dataclasses.replace(bundle, manifest=manifest), name)
+    assert engine.name == "torchscript"
+    (told,) = [record for record in caplog.records if record.message == "scoring by TorchScript"]
+    assert told.levelno == logging.WARNING
+    assert "network.so' cannot be loaded" in str(vars(told)["reason"])
 
 
 def test_torchscript_is_a_choice(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
