@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,9 @@ def test_tools_do_not_pin_the_runtime_again() -> None:
 
 
 def test_installed_packages_are_the_locked_ones() -> None:
-    installed = {
-        str(canonicalize_name(one.name)): one.version.split("+")[0] for one in importlib.metadata.distributions()
-    }
+    # Not all of sys.path: setuptools, once imported, puts packages there that only it uses
+    here = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
+    installed = {str(canonicalize_name(one.name)): one.version.split("+")[0] for one in here}
     runtime = lock("gpu" if "fbgemm-gpu" in installed else "cpu")
     assert {name: installed.get(name) for name in (runtime | lock("dev"))} == runtime | lock("dev")
 
