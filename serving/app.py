@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import metadata
@@ -41,6 +41,7 @@ from serving.tracing import Tracing
 logger = logging.getLogger(__name__)
 
 _MEMORY_SECONDS = 10.0
+_CANCEL_SECONDS = 0.5
 _DESCRIPTION = (
     "Ranks candidates for a user by a multi-task model whose outputs are fused with weights that change live. "
     "Errors are `application/problem+json` (RFC 9457)."
@@ -154,9 +155,15 @@ async def _repeating(*jobs: tuple[float, Callable[[], Awaitable[None]]]) -> Asyn
     try:
         yield
     finally:
-        for task in tasks:
+        await _ended(tasks)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: `asyncio.wait_for`, which libraries use, may swallow a cancellation."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(running, timeout=_CANCEL_SECONDS)
 
 
 async def _repeat(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
