@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 2048
-_LAST_ACCEPT_SECONDS = 0.05
+_CLOSING_SECONDS = 0.05
 _YOUNG_OBJECTS = 10_000  # a few requests with features in the body; Python's 700 would be several times in each
 _KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep theirs, so that they close first and never meet a closed one
 
@@ -121,10 +121,35 @@ class Server(uvicorn.Server):
         """End, as the class says."""
         logger.info("stopping", extra={"delay_seconds": self._delay_seconds})
         await self._pause(self._delay_seconds)
-        for listener in sockets or ():
-            listener.listen(0)  # no more connections wait in the kernel, and those that do are accepted now
-        await self._pause(_LAST_ACCEPT_SECONDS)
-        await super().shutdown(sockets)
+        await self._stop_accepting(sockets or ())
+        await super().shutdown()
+
+    async def _stop_accepting(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept everyone who has connected, and nobody after them.
+
+        A connection that waits in the queue of a socket is reset when that is closed, which takes the loop a moment. So
+        the last ones are accepted here, right before.
+        """
+        held = [listener.dup() for listener in listeners]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        await asyncio.sleep(_CLOSING_SECONDS)
+        for listener in held:
+            listener.setblocking(False)
+            for _ in range(_BACKLOG):
+                try:
+                    connection, _ = listener.accept()
+                except BlockingIOError:
+                    break
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            listener.close()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's type tells no arguments
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
