@@ -37,6 +37,7 @@ from serving.routes import ROUTERS
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from serving.tracing import Tracing
+from serving.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,12 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     door = Door(queue, metrics, settings.limits.timeout_ms)
     log = RequestLog(settings.request_log, metrics)
     tracing = settings.tracing.build()
+    turn = Turn(shared.turn if shared else None)
     app = FastAPI(
         title="Ranking service",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, engine, metrics, drain, queue, log, tracing),
+        lifespan=_lifespan(settings, engine, turn, metrics, drain, queue, log, tracing),
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -88,6 +90,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
 def _lifespan(
     settings: Settings,
     engine: Engine | None,
+    turn: Turn,
     metrics: Metrics,
     drain: Drain,
     queue: Queue,
@@ -107,7 +110,8 @@ def _lifespan(
             fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
             items = _items(settings, store, metrics)
             stack.push_async_callback(items.close)
-            models = Models(Registry(settings.registry), features, items, metrics, engine, settings.make_engine)
+            registry = Registry(settings.registry)
+            models = Models(registry, features, items, metrics, engine, settings.make_engine, turn)
             policies = PolicyCache(policy_store)
             ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
             app.state.server = Server(

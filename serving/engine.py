@@ -20,6 +20,7 @@ from ranker.huge_pages import use_huge_pages
 from ranker.serving_graph import bucket_sizes
 from serving.feature_plan import Columns, FeaturePlan
 from serving.items import ItemSide
+from serving.pace import Rest, no_rest
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Engine:
             where the bundle has none for this machine, or it cannot be loaded; auto: the same, and no warning where
             there is none.
         max_candidates: Largest request; every bucket of sizes up to it is warmed.
+        rest: Called between the steps of making the bundle ready.
 
     Attributes:
         name: What computes: torchscript or aotinductor.
@@ -60,7 +62,9 @@ class Engine:
         BundleError: The bundle does not reproduce its golden rows, whole or one request at a time.
     """
 
-    def __init__(self, bundle: Bundle, name: EngineName = "auto", max_candidates: int = _MAX_CANDIDATES) -> None:
+    def __init__(
+        self, bundle: Bundle, name: EngineName = "auto", max_candidates: int = _MAX_CANDIDATES, rest: Rest = no_rest
+    ) -> None:
         self.version = bundle.manifest.version
         self.path = bundle.path
         self.schema = bundle.schema
@@ -72,10 +76,11 @@ class Engine:
         use_huge_pages(bundle.model.parameters())
         golden = bundle.golden()
         bundle.verify_golden()
+        rest()
         self.name: EngineName
         self._bundle, self.name = _compiled(bundle, name)
-        self._warm(golden, max_candidates)
-        self._verify_requests(golden)
+        self._warm(golden, max_candidates, rest)
+        self._verify_requests(golden, rest)
 
     def score(self, request: Mapping[str, Any], items: Columns) -> Scored:
         """Score the candidates of one request.
@@ -107,7 +112,7 @@ class Engine:
         index_L = torch.zeros(len(items.numeric_BN), dtype=torch.int64)
         return self._bundle.score(request, items, index_L)
 
-    def _warm(self, golden: pa.Table, max_candidates: int) -> None:
+    def _warm(self, golden: pa.Table, max_candidates: int, rest: Rest) -> None:
         """Pay for what the first calls of every bucket cost before any request does."""
         start = perf_counter()
         request, items = self._bundle.encoder.encode_columns(golden)
@@ -115,12 +120,13 @@ class Engine:
         sizes = bucket_sizes(max_candidates)
         for size in [sizes[0]] * _WARM_ROUNDS + sizes:
             self.score_encoded(first, items.take(np.arange(size) % golden.num_rows).tensors())
+            rest()
         logger.info(
             "model is warm",
             extra={"version": self.version, "engine": self.name, "seconds": round(perf_counter() - start, 3)},
         )
 
-    def _verify_requests(self, golden: pa.Table) -> None:
+    def _verify_requests(self, golden: pa.Table, rest: Rest) -> None:
         """Golden rows once more, the way a request takes: plain values, one user, one candidate."""
         for row in range(min(golden.num_rows, _NUM_CHECKED_ROWS)):
             item = _columns(golden.slice(row, 1), self.schema.columns("item")) or {"": [None]}
@@ -135,6 +141,7 @@ class Engine:
                     f"'{wrong.output}' of golden row {row} must be {wrong.expected:.8g}, this server gives "
                     f"{wrong.found:.8g}; do not serve version '{self.version}': publish the bundle again, or roll back"
                 )
+            rest()
 
     def _request(self, golden: pa.Table, row: int) -> dict[str, Any]:
         names = (*self.schema.columns("user"), *self.schema.columns("context"))

@@ -21,7 +21,7 @@ _OUTPUTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.
 
 
 class SharedFolder(NamedTuple):
-    """Where the workers of one server keep their figures, each in files of its own.
+    """What the workers of one server have in common: their figures, each in files of its own, and whose turn it is.
 
     A worker that takes the place of a dead one goes on with its files: counters go on growing, and there are never
     more files than places.
@@ -33,6 +33,11 @@ class SharedFolder(NamedTuple):
 
     path: Path
     place: int
+
+    @property
+    def turn(self) -> Path:
+        """File by which they take turns."""
+        return self.path / "turn.lock"
 
     def enter(self) -> None:
         """Keep the figures of this process there from now on. Before the first `Metrics` of the process is made."""

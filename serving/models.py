@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -19,7 +21,9 @@ from serving.features import FeatureSource
 from serving.items import ItemTables
 from serving.memory import release_freed
 from serving.metrics import Metrics
+from serving.pace import Pace, Rest, no_rest
 from serving.schemas import ModelView
+from serving.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,17 @@ class Models:
     A bundle that cannot be read, does not reproduce its golden rows, or needs features that the store does not have
     never replaces one that works. A refused bundle is tried again when the registry points elsewhere and back; one
     that only waits for its features goes live as soon as they are there.
+
+    Beside a live model the next one is made ready at leisure, by one worker of the server after the other.
+
+    Args:
+        registry: Of bundles.
+        features: What the models have to fit.
+        items: Of the live model.
+        metrics: Counts what happens.
+        engine: A bundle that is ready already; `None`: the registry's current one is read.
+        make_engine: Makes a bundle ready, and rests between its steps.
+        turn: Of this worker.
     """
 
     def __init__(
@@ -41,11 +56,13 @@ class Models:
         features: FeatureSource,
         items: ItemTables,
         metrics: Metrics,
-        engine: Engine | None = None,
-        make_engine: Callable[[Bundle], Engine] = Engine,
+        engine: Engine | None,
+        make_engine: Callable[[Bundle, Rest], Engine],
+        turn: Turn,
     ) -> None:
         self._registry = registry
         self._make_engine = make_engine
+        self._turn = turn
         self._features = features
         self._items = items
         self._metrics = metrics
@@ -118,7 +135,7 @@ class Models:
             except RankerError as exc:
                 raise NotFound(str(exc)) from exc
             try:
-                engine = await beside_requests(partial(self._load, version))
+                engine = await self._made_ready(version)
                 if misfit := await self._features.problem(engine.plan):
                     raise BundleRefused(f"version '{version}' cannot be served: {misfit}")
                 await asyncio.to_thread(partial(self._registry.activate, version, verified=True))
@@ -151,12 +168,25 @@ class Models:
             self._refused = None
             return
         try:
-            self._next = await beside_requests(partial(self._load, pointer))
+            self._next = await self._made_ready(pointer)
         except LOAD_ERRORS as exc:
             self._refuse(pointer, str(exc))
 
-    def _load(self, version: str) -> Engine:
-        return self._make_engine(self._registry.load(version))
+    async def _made_ready(self, version: str) -> Engine:
+        """A published bundle, loaded, warmed and verified."""
+        if self._engine is None:  # nothing is slowed down, and everything waits
+            return await beside_requests(partial(self._load, version, no_rest))
+        async with self._turn.taken():
+            start, who = time.monotonic(), {"version": version, "pid": os.getpid()}
+            logger.info("making a model ready", extra=who)
+            engine = await beside_requests(partial(self._load, version, Pace().rest))
+            logger.info("model is ready", extra=who | {"seconds": round(time.monotonic() - start, 3)})
+            return engine
+
+    def _load(self, version: str, rest: Rest) -> Engine:
+        bundle = self._registry.load(version)
+        rest()
+        return self._make_engine(bundle, rest)
 
     async def _fit(self) -> None:
         """Swap the next engine in if the store has what it needs, or if there is nothing to lose."""

@@ -14,6 +14,7 @@ from serving.breaker import Breaker
 from serving.engine import Engine, EngineName
 from serving.fallback import Fallback
 from serving.items import ItemTables
+from serving.pace import Rest, no_rest
 from serving.policies import PolicyStoreConfig, SQLitePolicyStore
 from serving.tracing import Tracing
 
@@ -100,6 +101,6 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(True, description="One log line per request.")
 
-    def make_engine(self, bundle: Bundle) -> Engine:
-        """A bundle made ready for requests of the sizes that are allowed."""
-        return Engine(bundle, self.engine, self.limits.max_candidates)
+    def make_engine(self, bundle: Bundle, rest: Rest = no_rest) -> Engine:
+        """A bundle made ready for requests of the sizes that are allowed; rests between the steps of that."""
+        return Engine(bundle, self.engine, self.limits.max_candidates, rest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import os
 import shutil
 import time
@@ -12,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ranker.atomic import PARTIAL_SUFFIX
+from serving.file_lock import file_lock
 
 _KEPT_KEYS = 3  # the live model's, the one before, and one that is being tried
 _LOCK = ".lock"
-_LOOK_SECONDS = 0.05
 
 
 class TableFolder:
@@ -54,17 +52,12 @@ class TableFolder:
             OSError: The folder cannot be written.
         """
         self._path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            while not _acquired(descriptor):  # noqa: ASYNC110 (another process has it)
-                await asyncio.sleep(_LOOK_SECONDS)
+        async with file_lock(self._path / _LOCK):
             self._clear()
             try:
                 yield
             finally:
                 self._clear()
-        finally:
-            os.close(descriptor)  # releases the lock
 
     def prune(self, keep: str) -> None:
         """Remove older tables, and those of keys not used for the longest. Whoever has mapped one keeps it."""
@@ -84,13 +77,6 @@ class TableFolder:
         if not self._path.is_dir():
             return []
         return [path.name for path in self._path.iterdir() if path.is_dir() and path.name[0] != "."]
-
-
-def _acquired(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def _last_used(path: Path) -> float:

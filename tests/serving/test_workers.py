@@ -86,6 +86,43 @@ async def test_every_worker_takes_over_a_new_model(world: World) -> None:
         assert {(await rank_anew(address))["model_version"] for _ in range(12)} == {"v2"}
 
 
+def told(log: Path, *messages: str) -> list[dict[str, Any]]:
+    """Lines of a log, in the order in which they were written."""
+    return [line for line in map(json.loads, log.read_text().splitlines()) if line["message"] in messages]
+
+
+async def test_workers_make_a_new_model_ready_one_after_the_other(world: World) -> None:
+    async with program(world, *where(world), "--workers", "3", RANKER_POLL_SECONDS="0.05") as (_, address, log):
+        await asyncio.to_thread(world.publish, "v2", 2)  # which all of them see at the same moment
+
+        async def all_live() -> bool:
+            return (await figures(address)).get("ranker_model_info v2") == 3
+
+        await eventually(all_live)
+        steps = told(log, "making a model ready", "model is ready")
+        begun, ended = steps[::2], steps[1::2]
+        assert {line["message"] for line in begun} == {"making a model ready"}
+        assert [line["pid"] for line in begun] == [line["pid"] for line in ended]
+        assert {line["pid"] for line in begun} == set(started(log).values())
+
+
+async def test_a_worker_that_dies_while_it_takes_over_holds_up_no_other(world: World) -> None:
+    async with program(world, *where(world), *TWO, RANKER_POLL_SECONDS="0.05") as (_, address, log):
+        await asyncio.to_thread(world.publish, "v2", 2)
+
+        async def begun() -> bool:
+            return bool(told(log, "making a model ready"))
+
+        await eventually(begun)
+        os.kill(told(log, "making a model ready")[0]["pid"], signal.SIGKILL)
+
+        async def both_live() -> bool:
+            return (await figures(address)).get("ranker_model_info v2") == 2  # the other, and the one in its place
+
+        await eventually(both_live)
+        assert (await rank_anew(address))["model_version"] == "v2"
+
+
 async def test_nobody_is_left_without_an_answer_when_it_stops(world: World) -> None:
     async with program(world, *where(world), *TWO, "--drain-delay-seconds", "0.3") as (server, address, log):
         outcomes: list[str] = []
