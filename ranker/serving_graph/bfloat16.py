@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from ranker.serving_graph.constants import add_constant, constant, prune
+from ranker.serving_graph.mixture import mix, mix_low
 from ranker.serving_graph.split import split_linear
 from ranker.serving_graph.trace import ATEN, FULL_PRECISION
 
@@ -56,6 +57,9 @@ def lower(network: fx.GraphModule) -> None:
             if node.target is ATEN.baddbmm.default:
                 _read_dense(network, node)
         elif node.target in _KEEPS and all(read in low for read in reads):
+            low.add(node)
+        elif node.target is mix and node.args[2] in low:
+            node.target = mix_low
             low.add(node)
         else:
             for read in reads:

@@ -18,8 +18,9 @@ from ranker.schema import (
 )
 from ranker.serving_graph.tables import Place, StackedTables
 
-# Shapes: B = rows of one side, S = embedding sets, V = one side's columns in one set, E = embedded features,
-# G = features of one width with one value per row, M = B * G, W = rows of all tables of that width, N = plain numbers
+# Shapes: B = rows of one side, K = B or more, S = embedding sets, V = one side's columns in one set,
+# E = embedded features, G = features of one width with one value per row, M = K * G,
+# W = rows of all tables of that width, N = plain numbers
 
 
 class SideLookup(nn.Module):
@@ -60,6 +61,7 @@ class SideLookup(nn.Module):
         own = [column for name in names for column in columns[name]]
         width = sum(map(len, columns.values()))
         self.num_padding = max(block, -len(own) // block * -block) - len(own) if block > 1 else 0
+        self.num_columns = len(own) + self.num_padding
         self.columns = [
             column + number * width if column >= 0 else column
             for number in range(num_sets)
@@ -76,24 +78,31 @@ class SideLookup(nn.Module):
             num_rows: Rows to give: B, or more; the rows behind B hold anything finite.
         """
         num_filled = numeric_BN.size(0)
-        num_extra = num_rows - num_filled
-        parts: list[Tensor] = []
+        x_KSV = torch.empty([num_rows, self.num_sets, self.num_columns])
+        start = 0
         if self.has_lists:
             lengths_EB = lengths.view(self.num_features, num_filled)
             counts: list[int] = lengths_EB.sum(dim=1).tolist()
             by_feature = list(torch.split(ids, counts))
             for stack in self.stacks:
-                parts += [stack(F.pad(torch.stack(stack.pick(by_feature)), [0, num_extra]))]  # type: ignore[operator]
+                start = put(x_KSV, start, stack(torch.stack(stack.pick(by_feature)), num_rows))  # type: ignore[operator]
             for bag in self.bags:
-                pooled_BD = bag(by_feature, lengths_EB)
-                parts.append(F.pad(pooled_BD, [0, 0, 0, num_extra]).unflatten(1, [self.num_sets, -1]))
+                pooled_BSV = bag(by_feature, lengths_EB).unflatten(1, [self.num_sets, -1])
+                start = put(x_KSV, start, F.pad(pooled_BSV, [0, 0, 0, 0, 0, num_rows - num_filled]))
         elif self.num_features > 0:
-            ids_EB = F.pad(ids.view(self.num_features, num_filled), [0, num_extra])
+            ids_EB = ids.view(self.num_features, num_filled)
             for stack in self.stacks:
-                parts += [stack(stack.take(ids_EB))]  # type: ignore[operator]
-        numbers_BN = F.pad(numeric_BN, [0, self.num_padding, 0, num_extra])
-        parts.append(numbers_BN.unsqueeze(1).expand(-1, self.num_sets, -1))
-        return torch.cat(parts, dim=2).flatten(1)
+                start = put(x_KSV, start, stack(stack.take(ids_EB), num_rows))  # type: ignore[operator]
+        x_KSV[:, :, start:] = 0
+        x_KSV[:num_filled, :, start : start + numeric_BN.size(1)] = numeric_BN.unsqueeze(1)
+        return x_KSV.flatten(1)
+
+
+def put(x_KSV: Tensor, start: int, part_KSV: Tensor) -> int:
+    """Write a part into the columns from `start` on; gives the column behind it."""
+    stop = start + part_KSV.size(2)
+    x_KSV[:, :, start:stop] = part_KSV
+    return stop
 
 
 class Lookup(nn.Module):
@@ -116,14 +125,17 @@ class Lookup(nn.Module):
         """Those of all features that this looks up."""
         return [by_feature[number] for number in self.group]
 
-    def forward(self, ids_GB: Tensor) -> Tensor:
-        """Embeddings side by side, [B, S, columns]."""
-        rows_M = (ids_GB + self.starts_G1).t().flatten()
+    def forward(self, ids_GB: Tensor, num_rows: int) -> Tensor:
+        """Embeddings side by side, [K, S, columns]: of the ids of B rows, and of anything in the rows behind."""
+        num_features, num_filled = ids_GB.size()
+        rows_KG = torch.zeros([num_rows, num_features], dtype=torch.int64)
+        rows_KG[:num_filled] = (ids_GB + self.starts_G1).t()
         # Bags of one: the same rows as by `F.embedding`, by a kernel that fetches the next ones ahead.
-        values_MV = F.embedding_bag(rows_M, self.weight, torch.arange(rows_M.size(0)), mode="sum")
+        bounds = torch.arange(rows_KG.numel() + 1)
+        values_MV = F.embedding_bag(rows_KG.flatten(), self.weight, bounds, mode="sum", include_last_offset=True)
         width = self.weight.size(1) // self.num_sets
-        values_BGSV: Tensor = values_MV.view(ids_GB.size(1), ids_GB.size(0), self.num_sets, width)
-        return values_BGSV.transpose(1, 2).flatten(2)
+        values_KGSV: Tensor = values_MV.view(num_rows, num_features, self.num_sets, width)
+        return values_KGSV.transpose(1, 2).flatten(2)
 
 
 class Bag(nn.Module):

@@ -7,49 +7,14 @@ from itertools import pairwise
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, fx
-from torch.nn import functional as F
+from torch import fx
 
 from ranker.serving_graph.constants import add_constant, prune
+from ranker.serving_graph.mixture import mix
 from ranker.serving_graph.order import order
 from ranker.serving_graph.trace import ATEN
 
-# Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
-# G = logits of all gates side by side, M = T * N
-
-
-def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
-    """Each gate's mixture of experts, [B, T, H].
-
-    Args:
-        logits_BG: Logits of all gates.
-        places_M: Which of them each gate has for each expert; G: it does not see it. None: every gate sees every
-            expert, in order.
-        experts_BNH: Outputs of all experts.
-    """
-    # Along the rows: processors take many rows at a time, not a few experts.
-    if places_M is None:
-        logits_MB = logits_BG.t().contiguous()
-    else:
-        padded = F.pad(logits_BG.t(), [0, 0, 0, 1], value=-1e30)  # a logit whose share is 0
-        logits_MB = padded.index_select(0, places_M)
-    shares_TNB = torch.softmax(logits_MB.unflatten(0, [-1, experts_BNH.size(1)]), 1)
-    return torch.bmm(shares_TNB.permute(2, 0, 1).contiguous(), experts_BNH)
-
-
-def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
-    """The same, as compilers make one loop of it: by element, and divided by the sum of softmax at its end."""
-    num_experts = experts_BNH.size(1)
-    if places_M is None:
-        logits = logits_BG.split(num_experts, 1)
-    else:
-        padded = F.pad(logits_BG, [0, 1], value=-1e30)
-        logits = [padded.index_select(1, places_N) for places_N in places_M.split(num_experts)]
-    mixed = []
-    for logits_BN in logits:
-        weights_BN1 = torch.exp(logits_BN - logits_BN.amax(1, keepdim=True)).unsqueeze(2)
-        mixed.append((weights_BN1 * experts_BNH).sum(1) / weights_BN1.sum(1))
-    return torch.stack(mixed, 1)
+# Shapes: B = rows, N = experts, H = width of an expert's output
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ranker.onednn import linear_relu
 from ranker.serving_graph.bfloat16 import LOW
-from ranker.serving_graph.mixing import mix, mix_for_compilers
+from ranker.serving_graph.mixture import mix, mix_for_compilers, mix_low
 from ranker.serving_graph.split import split_linear
 from ranker.serving_graph.trace import ATEN
 
@@ -83,7 +83,7 @@ def for_compilers(network: fx.GraphModule) -> fx.GraphModule:
     for node in list(copied.graph.nodes):
         if node.target is ATEN.relu_:
             node.target = ATEN.relu
-        elif node.target is mix:
+        elif node.target in (mix, mix_low):
             node.target = mix_for_compilers
         elif node.target in _UNFUSED:
             node.target = _UNFUSED[node.target]

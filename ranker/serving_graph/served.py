@@ -12,6 +12,7 @@ from ranker.manifest import Precision
 from ranker.serving_graph.apart import take_apart
 from ranker.serving_graph.bfloat16 import lower
 from ranker.serving_graph.constants import fold_constants
+from ranker.serving_graph.layout import lay_out
 from ranker.serving_graph.mixing import mix_along_rows, mix_at_once
 from ranker.serving_graph.order import order
 from ranker.serving_graph.relu import activate_in_place, activate_whole, fuse
@@ -74,6 +75,7 @@ def serve(
             take_apart(traced)
             lower(traced)
             fuse(traced)
+            lay_out(traced)
         activate_in_place(traced)
         order(traced)
         scriptable(traced)

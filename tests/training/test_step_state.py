@@ -17,6 +17,7 @@ from training.step import Step
 
 pytestmark = pytest.mark.usefixtures("group")
 
+CPU = torch.device("cpu")
 BEFORE, AFTER = 5, 4  # steps; a measurement of the Gram matrix every third one falls on either side
 WEIGHTINGS: dict[str, dict[str, Any]] = {
     "static": {"name": "static", "decay": 0.9},
@@ -32,8 +33,8 @@ WEIGHTINGS: dict[str, dict[str, Any]] = {
 class Run:
     """A network and its step, as a trainer builds them."""
 
-    def __init__(self, config: ExperimentConfig, encoder: Encoder) -> None:
-        self.network = Network(config, encoder, torch.device("cpu"))
+    def __init__(self, config: ExperimentConfig, encoder: Encoder, device: torch.device = CPU) -> None:
+        self.network = Network(config, encoder, device)
         self.network.architecture.train()
         self.step = Step(
             self.network.embedding,
@@ -49,7 +50,8 @@ class Run:
 
     def steps(self, batches: list[Batch]) -> list[torch.Tensor]:
         """Train on each batch; losses and weights of every step."""
-        results = [self.step(batch.encoded, batch.targets) for batch in batches]
+        on_device = [batch.to(self.network.device) for batch in batches]
+        results = [self.step(batch.encoded, batch.targets) for batch in on_device]
         return [torch.cat([result.losses_T, result.weights_T]) for result in results]
 
 

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from ranker.layers import Linear
 from ranker.serving_graph import serve
-from ranker.serving_graph.mixing import mix, mix_for_compilers
+from ranker.serving_graph.mixture import mix
 
-# Shapes: B = 64 rows, D = 11 columns, N = 5 experts of H = 24 outputs, T = 2 gates
-
-LOGITS = ((0, 2, 4), (1, 2, 3, 4))  # experts that each gate sees
-
-
-@pytest.mark.parametrize("mixing", [mix, mix_for_compilers])
-def test_gates_see_their_own_experts(mixing: object) -> None:
-    assert callable(mixing)
-    logits_BG, experts_BNH = torch.randn(64, 7), torch.randn(64, 5, 24)
-    places = torch.tensor([0, 7, 1, 7, 2, 7, 3, 4, 5, 6])  # 7: not seen
-    mixed_BTH = mixing(logits_BG, places, experts_BNH)
-    for gate, (seen, columns) in enumerate(zip(LOGITS, (slice(0, 3), slice(3, 7)), strict=True)):
-        shares_BE = torch.softmax(logits_BG[:, columns], dim=1)
-        expected_BH = (shares_BE.unsqueeze(2) * experts_BNH[:, seen]).sum(dim=1)
-        torch.testing.assert_close(mixed_BTH[:, gate], expected_BH)
-
-
-@pytest.mark.parametrize("mixing", [mix, mix_for_compilers])
-def test_gates_may_all_see_all_experts(mixing: object) -> None:
-    assert callable(mixing)
-    logits_BG, experts_BNH = torch.randn(64, 10), torch.randn(64, 5, 24)
-    expected_BTH = mixing(logits_BG, torch.arange(10), experts_BNH)
-    torch.testing.assert_close(mixing(logits_BG, None, experts_BNH), expected_BTH)
+# Shapes: B = 64 rows, D = 11 columns, E = 3 experts of H = 8 outputs
 
 
 class Levels(nn.Module):

@@ -1,0 +1,72 @@
+"""What a gate makes of experts: their sum, weighted by the softmax of its logits; all gates of a level at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
+# G = logits of all gates side by side, M = T * N
+
+
+def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
+    """Each gate's mixture of experts, [B, T, H].
+
+    Args:
+        logits_BG: Logits of all gates.
+        places_M: Which of them each gate has for each expert; G: it does not see it. None: every gate sees every
+            expert, in order.
+        experts_BNH: Outputs of all experts.
+    """
+    shares_TNB = shares(logits_BG, places_M, experts_BNH.size(1))
+    return torch.bmm(shares_TNB.permute(2, 0, 1).contiguous(), experts_BNH)
+
+
+def mix_low(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
+    """The same of experts in bfloat16, in bfloat16; logits and shares are float32, and so is what is summed up.
+
+    A sum of weighted rows is what a lookup of bags is: it reads bfloat16 as it lies, where products read a copy. The
+    weights of its rows are bfloat16 as well, so each share enters as two of them, itself and what rounding took.
+    """
+    num_rows, num_experts, width = experts_BNH.size()
+    shares_TBN = shares(logits_BG, places_M, num_experts).transpose(1, 2)
+    rounded_TBN = shares_TBN.to(torch.bfloat16)
+    weights_TBN2 = torch.stack([rounded_TBN, (shares_TBN - rounded_TBN).to(torch.bfloat16)], dim=3)
+    rows_TBN2 = torch.arange(num_rows * num_experts).view(1, num_rows, num_experts, 1).expand(weights_TBN2.size())
+    mixed: Tensor = F.embedding_bag(
+        rows_TBN2.flatten(0, 1).flatten(1),
+        experts_BNH.flatten(0, 1),
+        mode="sum",
+        per_sample_weights=weights_TBN2.flatten(0, 1).flatten(1),
+    )
+    return mixed.view(shares_TBN.size(0), num_rows, width).transpose(0, 1)
+
+
+def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
+    """The same as `mix` or `mix_low`, as compilers make one loop of it.
+
+    It goes by element, and divides by the sum of softmax at its end.
+    """
+    num_experts = experts_BNH.size(1)
+    if places_M is None:
+        logits = logits_BG.split(num_experts, 1)
+    else:
+        padded = F.pad(logits_BG, [0, 1], value=-1e30)
+        logits = [padded.index_select(1, places_N) for places_N in places_M.split(num_experts)]
+    mixed = []
+    for logits_BN in logits:
+        weights_BN1 = torch.exp(logits_BN - logits_BN.amax(1, keepdim=True)).unsqueeze(2)
+        mixed.append((weights_BN1 * experts_BNH).sum(1) / weights_BN1.sum(1))
+    return torch.stack(mixed, 1).to(experts_BNH.dtype)
+
+
+def shares(logits_BG: Tensor, places_M: Tensor | None, num_experts: int) -> Tensor:
+    """Each gate's shares of all experts, which sum to one, [T, N, B]; arguments as those of `mix`."""
+    # Along the rows: processors take many rows at a time, not a few experts.
+    if places_M is None:
+        logits_MB = logits_BG.t().contiguous()
+    else:
+        padded = F.pad(logits_BG.t(), [0, 0, 0, 1], value=-1e30)  # a logit whose share is 0
+        logits_MB = padded.index_select(0, places_M)
+    return torch.softmax(logits_MB.unflatten(0, [-1, num_experts]), 1)
