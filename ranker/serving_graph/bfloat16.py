@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
+from itertools import chain
 
 import torch
 from torch import fx
 
 from ranker.serving_graph.constants import add_constant, constant, prune
+from ranker.serving_graph.mixing import SEEN
 from ranker.serving_graph.mixture import mix, mix_low
 from ranker.serving_graph.split import split_linear
 from ranker.serving_graph.trace import ATEN, FULL_PRECISION
@@ -59,13 +61,22 @@ def lower(network: fx.GraphModule) -> None:
         elif node.target in _KEEPS and all(read in low for read in reads):
             low.add(node)
         elif node.target is mix and node.args[2] in low:
-            node.target = mix_low
+            _mix_low(network, node)
             low.add(node)
         else:
             for read in reads:
                 if read in low:
                     node.replace_input_with(read, cast(read, node, torch.float32))
     prune(network)
+
+
+def _mix_low(network: fx.GraphModule, node: fx.Node) -> None:
+    """Let a mixture of bfloat16 be one, and tell it which expert each gate sees."""
+    seen: list[list[int]] = node.meta[SEEN]
+    starts = [sum(map(len, seen[:gate])) for gate in range(len(seen))]
+    with network.graph.inserting_before(node):
+        both = [add_constant(network, torch.tensor(places)) for places in ([*chain(*seen)], starts)]
+    node.target, node.args = mix_low, (*node.args, *both)
 
 
 def _read_dense(network: fx.GraphModule, batched: fx.Node) -> None:

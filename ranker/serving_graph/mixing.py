@@ -17,6 +17,9 @@ from ranker.serving_graph.trace import ATEN
 # Shapes: B = rows, N = experts, H = width of an expert's output
 
 
+SEEN = "seen"  # key of a mixture's `meta`: of each gate, the experts that it sees, as places among those of all gates
+
+
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """One gate's mixture as architectures write it: softmax, then a batched product of one row.
@@ -94,10 +97,10 @@ def _join(network: fx.GraphModule, level: list[Mixture]) -> None:
     with graph.inserting_before(last):
         logits = graph.call_function(ATEN.cat.default, ([mixture.logits for mixture in level], 1))
         places = _places(level, groups)
-        in_order = places == list(range(len(places)))
-        arranged = None if in_order else add_constant(network, torch.tensor(places))
+        arranged = None if places == list(range(len(places))) else add_constant(network, torch.tensor(places))
         experts = _side_by_side(graph, groups)
         mixed = graph.call_function(mix, (logits, arranged, experts))
+        mixed.meta[SEEN] = _seen(level, groups)
     for number, mixture in enumerate(level):
         for reader in list(mixture.product.users):
             with graph.inserting_after(mixed):
@@ -119,6 +122,18 @@ def _places(level: list[Mixture], groups: list[fx.Node]) -> list[int]:
         for group in groups:
             places += list(own.get(group, [num_logits] * sizes[group]))
     return places
+
+
+def _seen(level: list[Mixture], groups: list[fx.Node]) -> list[list[int]]:
+    """Of each gate, the places of the experts that it sees among all experts of all gates."""
+    sizes = [group.meta["val"].shape[1] for group in groups]
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
+    seen = []
+    for gate, mixture in enumerate(level):
+        first = gate * sum(sizes)
+        own = [number for number, group in enumerate(groups) if group in mixture.groups]
+        seen.append([first + starts[number] + expert for number in own for expert in range(sizes[number])])
+    return seen
 
 
 def _side_by_side(graph: fx.Graph, groups: list[fx.Node]) -> fx.Node:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
-# G = logits of all gates side by side, M = T * N
+# G = logits of all gates side by side, M = T * N, S = pairs of a gate and an expert that it sees
 
 
 def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
@@ -23,27 +23,37 @@ def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tens
     return torch.bmm(shares_TNB.permute(2, 0, 1).contiguous(), experts_BNH)
 
 
-def mix_low(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
-    """The same of experts in bfloat16, in bfloat16; logits and shares are float32, and so is what is summed up.
+def mix_low(
+    logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, seen_S: Tensor, starts_T: Tensor
+) -> Tensor:
+    """The same of experts in bfloat16, in bfloat16; shares are rounded to it as well, and what is summed up is float32.
 
-    A sum of weighted rows is what a lookup of bags is: it reads bfloat16 as it lies, where products read a copy. The
-    weights of its rows are bfloat16 as well, so each share enters as two of them, itself and what rounding took.
+    A sum of weighted rows is what a lookup of bags is: it reads bfloat16 as it lies, where products read a copy, and
+    only the experts that a gate sees.
+
+    Args:
+        logits_BG: See `mix`.
+        places_M: See `mix`.
+        experts_BNH: See `mix`.
+        seen_S: Which gate sees which expert: places among all T * N, in order.
+        starts_T: Where each gate's begin among these.
     """
     num_rows, num_experts, width = experts_BNH.size()
-    shares_TBN = shares(logits_BG, places_M, num_experts).transpose(1, 2)
-    rounded_TBN = shares_TBN.to(torch.bfloat16)
-    weights_TBN2 = torch.stack([rounded_TBN, (shares_TBN - rounded_TBN).to(torch.bfloat16)], dim=3)
-    rows_TBN2 = torch.arange(num_rows * num_experts).view(1, num_rows, num_experts, 1).expand(weights_TBN2.size())
+    shares_SB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
+    if len(seen_S) < len(shares_SB):
+        shares_SB = shares_SB.index_select(0, seen_S)
+    rows_B1 = torch.arange(num_rows).unsqueeze(1)
     mixed: Tensor = F.embedding_bag(
-        rows_TBN2.flatten(0, 1).flatten(1),
+        (rows_B1 * num_experts + seen_S % num_experts).flatten(),
         experts_BNH.flatten(0, 1),
+        (rows_B1 * len(seen_S) + starts_T).flatten(),
         mode="sum",
-        per_sample_weights=weights_TBN2.flatten(0, 1).flatten(1),
+        per_sample_weights=shares_SB.t().to(torch.bfloat16).flatten(),
     )
-    return mixed.view(shares_TBN.size(0), num_rows, width).transpose(0, 1)
+    return mixed.view(num_rows, len(starts_T), width)
 
 
-def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
+def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, *_seen: Tensor) -> Tensor:
     """The same as `mix` or `mix_low`, as compilers make one loop of it.
 
     It goes by element, and divides by the sum of softmax at its end.
