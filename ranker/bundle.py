@@ -1,6 +1,7 @@
 """A bundle: one folder with all that serving needs. `ranker.bundle_writer` writes it, and reads it back by this file.
 
 model.pt          TorchScript: encoded tensors to raw task outputs
+tables/           its embedding tables, but for small ones: mapped, and so shared by processes
 network.so        the network over items, compiled for one kind of machine; not in every bundle
 encoder/          raw values to tensors
 schema.json       features, tasks, derived outputs
@@ -37,6 +38,7 @@ from ranker.errors import BundleError, DataError, RankerError
 from ranker.exporters import EXPORTERS, CompiledEngine, ItemNetwork, Machine
 from ranker.fusion import FusionPolicy
 from ranker.golden import Disagreement, compare, golden_scores
+from ranker.graph_tables import TABLES, map_tables
 from ranker.manifest import (
     FIX,
     MANIFEST,
@@ -93,7 +95,9 @@ class Bundle:
         _agree(folder / "encoder", encoder.fingerprint, manifest.encoder_fingerprint)
         metrics_path = folder / "metrics.json"
         metrics = parse_json(metrics_path, metrics_path.read_bytes())
-        return cls(folder, manifest, schema, encoder, calibration, fusion, load_graph(folder / "model.pt"), metrics)
+        graph = load_graph(folder / "model.pt")
+        map_tables(graph, folder / TABLES)
+        return cls(folder, manifest, schema, encoder, calibration, fusion, graph, metrics)
 
     def raw_outputs(
         self, request: SideTensors, item: SideTensors, request_index_L: Tensor | None = None

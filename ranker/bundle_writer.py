@@ -25,6 +25,7 @@ from ranker.errors import BundleError
 from ranker.exporters import EXPORTERS, CompiledEngine, Machine
 from ranker.fusion import FusionPolicy
 from ranker.golden import golden_table
+from ranker.graph_tables import TABLES, tables_apart
 from ranker.manifest import Manifest, Precision, PrecisionCheck, file_digest, file_names, reasons
 from ranker.schema import Schema
 from ranker.torchscript import save_graph
@@ -100,7 +101,8 @@ def write_bundle(
             (folder / "metrics.json").write_text(
                 json.dumps(_plain_json("metrics", metrics), indent=2), encoding="utf-8"
             )
-            save_graph(graph, folder / "model.pt")
+            with tables_apart(graph, folder / TABLES):
+                save_graph(graph, folder / "model.pt")
             for engine, file in (compiled or {}).items():
                 shutil.copyfile(file, folder / EXPORTERS[engine].file)
             if architecture is not None:
