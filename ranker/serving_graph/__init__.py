@@ -8,8 +8,10 @@ was traced, so that no architecture needs a second definition for serving:
 - `wide`: products that read the same input become one;
 - `split`: the request's share of a product is computed once per request and enters the items' share as its bias;
 - `mixing`: gates that weigh some of the same experts do so at once, and softmax is computed along the rows;
+- `blocks`: in bfloat16, small layers that read neighbouring parts of one tensor are one;
 - `apart`: in bfloat16, experts are computed one after the other;
 - `bfloat16`: products that training, too, may compute in bfloat16 are computed in it;
+- `layout`: their matrices are stored the way oneDNN reads them;
 - `relu`: ReLU is part of the product before it, or overwrites what nobody else reads;
 - `order`: what is computed is read next.
 

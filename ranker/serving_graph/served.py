@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from ranker.manifest import Precision
 from ranker.serving_graph.apart import take_apart
 from ranker.serving_graph.bfloat16 import lower
+from ranker.serving_graph.blocks import join_blocks
 from ranker.serving_graph.constants import fold_constants
 from ranker.serving_graph.layout import lay_out
 from ranker.serving_graph.mixing import mix_along_rows, mix_at_once
@@ -72,6 +73,8 @@ def serve(
         mix_at_once(traced)
         mix_along_rows(traced)
         if precision == "bf16":
+            while join_blocks(traced):
+                activate_whole(traced)
             take_apart(traced)
             lower(traced)
             fuse(traced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
@@ -73,7 +73,7 @@ def widen(network: fx.GraphModule, num_sets: int = 1, keep_full_precision: bool 
         groups[product.input, blocks, product.full_precision and keep_full_precision].append(product)
     for group in groups.values():
         if len(group) > 1:
-            _join(network, group)
+            join(network, group[0].input, group, torch.cat)
     prune(network)
 
 
@@ -84,13 +84,22 @@ def _blocks(weight_OI: Tensor, num_sets: int) -> tuple[int, int]:
     return (int(read.min()), int(read.max())) if len(read) else (0, 0)
 
 
-def _join(network: fx.GraphModule, group: list[Product]) -> None:
+def join(
+    network: fx.GraphModule, read: fx.Node, group: list[Product], matrix: Callable[[list[Tensor]], Tensor]
+) -> None:
+    """Replace layers by columns of one.
+
+    Args:
+        network: Their graph.
+        read: What the one layer reads.
+        group: The layers, all of full precision or none.
+        matrix: Makes its matrix of theirs, whose rows stay in order.
+    """
     trimmed = [_trimmed(product) for product in group]
-    weight_OI = torch.cat([weight for weight, _ in trimmed])
+    weight_OI = matrix([weight for weight, _ in trimmed])
     bias_O = torch.cat([bias for _, bias in trimmed])
     padding = -len(bias_O) % MIN_COLUMNS
     first = group[0].node
-    read = group[0].input
     with network.graph.inserting_after(read):
         anchor = network.graph.call_function(ATEN.linear.default, (read,))
     with network.graph.inserting_before(anchor):
