@@ -193,9 +193,10 @@ class Models:
         if self._next is not None:
             misfit = await self._features.problem(self._next.plan)
             if misfit is None or self._engine is None:
-                # With nothing to serve meanwhile, a table that has to be built comes later
-                give = self._items.prepare if self._engine else self._items.refresh
-                await give(self._next.item_side, self._next.path)
+                if self._engine is None:  # with nothing to serve meanwhile, a table that has to be built comes later
+                    await self._items.refresh(self._next.item_side, self._next.path)
+                else:
+                    await self._items.prepare(self._next.item_side, self._next.path, self._engine.item_side)
                 self._has_swapped = self._engine is not None
                 self._engine, self._next, self._refused = self._next, None, None
                 self._metrics.model_live(self._engine.version)

@@ -97,14 +97,19 @@ class ItemTables:
         self._pause_seconds = 0.0
         self._not_before = 0.0
 
-    async def prepare(self, side: ItemSide, bundle: Path) -> None:
+    async def prepare(self, side: ItemSide, bundle: Path, live: ItemSide) -> None:
         """Give a model that is about to go live its items, if the store has them and can be read.
 
         Args:
             side: Of the model.
             bundle: Folder that the model was read from.
+            live: Of the model before it, whose items it takes over if it reads them in the same way.
         """
-        if self._concerns(side) and side.snapshot is None and not await self._adopted(side):
+        if not self._concerns(side) or side.snapshot is not None:
+            return
+        if live.snapshot is not None and live.encoder.fingerprint == side.encoder.fingerprint:
+            side.snapshot = live.snapshot
+        elif not await self._adopted(side):
             await self._renew(side, bundle)
 
     async def refresh(self, side: ItemSide, bundle: Path) -> None:

@@ -152,6 +152,7 @@ async def test_a_restart_maps_the_table_that_is_there_and_catches_up(world: Worl
 async def test_a_new_model_goes_live_with_its_items(world: World) -> None:
     async with serving(world) as client:
         first = client.side
+        assert first.snapshot is not None
         await asyncio.to_thread(world.publish, "v2", 2)
 
         async def swapped() -> bool:
@@ -161,6 +162,7 @@ async def test_a_new_model_goes_live_with_its_items(world: World) -> None:
         await eventually(swapped)
         assert client.side is not first
         assert client.side.snapshot is not None
+        assert client.side.snapshot.table is first.snapshot.table  # both read items in the same way
         expected = offline(world.registry.load("v2"), "u1", CONTEXT, CANDIDATES)["ctr"].tolist()
         found = await client.ranking()
         assert [found[item]["ctr"] for item in CANDIDATES] == pytest.approx(expected, abs=1e-6)
@@ -272,7 +274,7 @@ async def test_a_full_disk_keeps_the_table_before(world: World, caplog: pytest.L
         root = world.folder / "item_tables"
         config, reader = ItemTables.Config(max_changed=4), StoreItems(store)
         items = ItemTables(config, root, source, reader, Metrics(), timeout_seconds=5.0)
-        await items.prepare(side, bundle.path)
+        await items.prepare(side, bundle.path, live=side)
         names = tables(world)
         await put(world, {f"i{n}": ITEMS["i5"] for n in range(5)})
         with files_up_to(100):
@@ -308,7 +310,7 @@ async def main():
         tables = ItemTables(ItemTables.Config(), Path(root), StoreSource(config), StoreItems(opened), Metrics(), 60.0)
         print("ready", flush=True)
         sys.stdin.readline()
-        await tables.prepare(side, bundle.path)
+        await tables.prepare(side, bundle.path, live=side)
         print(side.snapshot.name, flush=True)
 asyncio.run(main())
 """
