@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from ranker.encoded import Encoded, EncodedColumns, Places
+from ranker.encoded import Encoded, EncodedColumns, Places, SideTensors
 from ranker.encoding import Encoder
 from ranker.losses import Targets
 from training.labels import task_labels
@@ -64,6 +64,14 @@ class Batch(NamedTuple):
     def num_clean(self) -> int:
         """How many rows were added for their trusted labels."""
         return 0 if self.targets.clean_B is None else int(self.targets.clean_B.sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same rows on a device."""
+        sides = [SideTensors(*(tensor.to(device, non_blocking=True) for tensor in side)) for side in self.encoded]
+        labels_BT, mask_BT, clean_B = self.targets
+        clean_B = None if clean_B is None else clean_B.to(device, non_blocking=True)
+        targets = Targets(labels_BT.to(device, non_blocking=True), mask_BT.to(device, non_blocking=True), clean_B)
+        return Batch(Encoded(*sides), targets, self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ def random_state(device: torch.device) -> list[Tensor]:
 
 
 def set_random_state(device: torch.device, state: list[Tensor]) -> None:
-    """Go on from that state."""
+    """Go on from that state. A state from another kind of device says nothing of this device's own numbers."""
     torch.set_rng_state(state[0])
-    if len(state) > 1:
+    if device.type == "cuda" and len(state) > 1:
         torch.cuda.set_rng_state(state[1], device)
 
 

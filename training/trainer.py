@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ranker.calibration import Calibration
-from ranker.encoding import Encoded, Encoder, SideTensors
-from ranker.losses import Targets
+from ranker.encoding import Encoder
 from training.ahead import Ahead
 from training.batches import Batch
 from training.checkpoint import Checkpoints
@@ -260,24 +259,16 @@ class Trainer:
         training, rank, world = self.config.training, dist.get_rank(), dist.get_world_size()
         seed, per_process = training.seed * 10_007, -(-num_rows // world)
         sample = next(self.impressions.batches("train", self.encoder, per_process, seed, rank=rank, world=world))
-        encoded, targets = self._on_device(sample)
+        encoded, targets, _ = sample.to(self.device)
         mask_NT = targets.mask_BT.to(torch.uint8)  # not every backend exchanges booleans
         sampled = (self.network.embedding(encoded), targets.labels_BT, mask_NT)
         x_ND, labels_NT, mask_NT = (gather_rows(tensor)[:num_rows] for tensor in sampled)
         self.step.weighting.observe_data(x_ND, labels_NT, mask_NT > 0)
 
-    def _on_device(self, batch: Batch) -> tuple[Encoded, Targets]:
-        sides = [SideTensors(*(tensor.to(self.device, non_blocking=True) for tensor in side)) for side in batch.encoded]
-        labels_BT, mask_BT, clean_B = batch.targets
-        clean_B = None if clean_B is None else clean_B.to(self.device, non_blocking=True)
-        targets = Targets(
-            labels_BT.to(self.device, non_blocking=True), mask_BT.to(self.device, non_blocking=True), clean_B
-        )
-        return Encoded(*sides), targets
-
     def _step(self, batch: Batch) -> StepResult:
         try:
-            return self.step(*self._on_device(batch))
+            encoded, targets, _ = batch.to(self.device)
+            return self.step(encoded, targets)
         except DivergenceError as exc:
             named = "; ".join(filter(None, map(batch.names.name, exc.rows)))
             if not named:

@@ -118,7 +118,8 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, gradient_MV: Tensor) -> tuple[None, None, None, None]:
         """Hand on the gradients of the rows; the tensor as a whole gets none."""
         rows_N, lengths_M = ctx.saved_tensors
-        if len(rows_N) == len(lengths_M) and bool((lengths_M == 1).all()):
+        # On a GPU to look whether every bag has one id would be to wait for everything before.
+        if not rows_N.is_cuda and len(rows_N) == len(lengths_M) and bool((lengths_M == 1).all()):
             bags_N = torch.arange(len(rows_N), device=rows_N.device)
         else:
             bags_N = torch.repeat_interleave(lengths_M, output_size=len(rows_N))

@@ -67,3 +67,16 @@ def test_the_last_rows_are_the_trusted_ones(num_clean: int, encoder: Encoder, lo
     assert batch.targets.clean_B.tolist() == [False] * (11 - num_clean) + [True] * num_clean
     assert batch.num_clean == num_clean
     assert encode_batch(encoder, log_table.slice(0, 11)).num_clean == 0
+
+
+@pytest.mark.parametrize("num_clean", [None, 3])
+def test_a_batch_moves_as_a_whole(num_clean: int | None, encoder: Encoder, log_table: pa.Table) -> None:
+    batch = encode_batch(encoder, log_table.slice(0, 11), num_clean)
+    moved = batch.to(torch.device("meta"))
+    for found, expected in zip((*moved.encoded, moved.targets), (*batch.encoded, batch.targets), strict=True):
+        for one, other in zip(found, expected, strict=True):
+            if one is None or other is None:
+                assert one is other
+            else:
+                assert (one.device.type, one.shape, one.dtype) == ("meta", other.shape, other.dtype)
+    assert_same(batch.to(torch.device("cpu")), batch)

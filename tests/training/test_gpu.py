@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from torch import Tensor
 
 from ranker.bundle import Bundle
 from ranker.encoding import Encoder
+from ranker.layers.plain_tables import PlainTables
 from ranker.weighting import WeightingConfig
 from ranker.weighting.base import WeightingOptions
+from tests.training.conftest import SETTINGS
 from tests.training.test_resume import NUM_TRAIN_ROWS, build
 from tests.training.test_step_state import Run
 from training.batches import Batch, encode_batch
@@ -41,6 +44,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PLACEMENTS = ("plain", "sharded")
 MEMBERS = typing.get_args(typing.get_args(WeightingConfig)[0])
 ARCHITECTURES = ("mmoe", "ple", "shared_bottom")
+LEARNING_RATE: float = SETTINGS["training"]["dense"]["learning_rate"]
 WAITS = 2  # of a step for the GPU: for the losses, and for the norm of the gradient
 
 
@@ -57,10 +61,11 @@ def run(settings: dict[str, Any], encoder: Encoder, device: torch.device, placem
 
 
 def assert_states_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Equal up to a tenth of one step: Adam makes a whole step of a gradient that is nothing but rounding."""
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         assert found[name].device == CPU, name
-        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=0.1 * LEARNING_RATE, msg=name)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -164,16 +169,20 @@ def trainer_on(device: torch.device, monkeypatch: pytest.MonkeyPatch, *arguments
     return trainer
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize(("first", "second"), [(CPU, CUDA), (CUDA, CPU)], ids=["cpu-cuda", "cuda-cpu"])
 def test_a_checkpoint_goes_on_on_the_other_device(
     first: torch.device,
     second: torch.device,
-    config: ExperimentConfig,
+    placement: str,
+    settings: dict[str, Any],
     log_file: Path,
     encoder: Encoder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    settings["training"]["tables"]["placement"] = placement
+    config = ExperimentConfig.model_validate(settings)
     undisturbed = trainer_on(first, monkeypatch, config, log_file, encoder, None, 10_000).fit(NUM_TRAIN_ROWS)
     with pytest.raises(Interrupted):
         trainer_on(first, monkeypatch, config, log_file, encoder, tmp_path, 11).fit(NUM_TRAIN_ROWS)
@@ -199,13 +208,16 @@ def waits_of(each: Run, batch: Batch) -> list[str]:
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_step_waits_for_the_gpu_twice(
+def test_a_step_waits_for_the_gpu_twice_and_for_its_tables(
     placement: str, settings: dict[str, Any], encoder: Encoder, batches: list[Batch]
 ) -> None:
     each = run(settings, encoder, CUDA, placement)
     each.steps(batches[:2])
     waits = waits_of(each, batches[2])
-    assert len(waits) == WAITS, waits
+    # Sharded ones: torchrec counts ids by feature, twice. Plain ones: ids by feature, then distinct ones of each width.
+    tables = each.network.embedding.collection
+    expected = 1 + len(tables.groups) if isinstance(tables, PlainTables) else 2
+    assert len(waits) == WAITS + expected, waits
 
 
 @pytest.fixture(scope="module")
@@ -231,13 +243,14 @@ def train_on(device: torch.device, config: Path, log: Path, out: Path) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def experiment_of(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> typing.Callable[[str], Path]:
-    """Writes the experiment on simulated impressions with another architecture."""
+def experiment_of(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Writes the experiment on simulated impressions with another architecture, its tables there."""
 
-    def write(architecture: str) -> Path:
+    def write(architecture: str, placement: str) -> Path:
         content = yaml.safe_load((repository / "configs" / "simulated.yaml").read_text(encoding="utf-8"))
         content["model"] = {"name": architecture, "dropout": 0.0}
         content["training"] |= {"epochs": 2, "batch_size": 512}
+        content["training"]["tables"]["placement"] = placement
         path = tmp_path_factory.mktemp("experiment") / f"{architecture}.yaml"
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
         return path
@@ -245,11 +258,12 @@ def experiment_of(repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return write
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_whole_run_ends_as_on_the_cpu(
-    architecture: str, experiment_of: typing.Callable[[str], Path], log: Path, tmp_path: Path
+    architecture: str, placement: str, experiment_of: Callable[[str, str], Path], log: Path, tmp_path: Path
 ) -> None:
-    config = experiment_of(architecture)
+    config = experiment_of(architecture, placement)
     expected, found = (train_on(device, config, log, tmp_path / device.type) for device in (CPU, CUDA))
     for ours, theirs in zip(found["history"]["epochs"], expected["history"]["epochs"], strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], rel=0.01)

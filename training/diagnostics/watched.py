@@ -51,7 +51,8 @@ class WatchedTrainer(Trainer):
         self._gram_every = max(1, num_steps // GRAMS_PER_EPOCH)
         self._affinity_every = max(1, num_steps // AFFINITIES_PER_EPOCH) if affinities else 0
         held_out = next(impressions.batches("valid", encoder, _HELD_OUT_ROWS, seed=config.training.seed))
-        self._held_out = self._on_device(held_out)
+        encoded, targets, _ = held_out.to(self.device)
+        self._held_out = encoded, targets
         self._can_judge = bool(self._held_out[1].mask_BT.any(dim=0).all())
         self._grams: dict[int, Tensor] = {}
         self._lookaheads: dict[int, tuple[Tensor, Tensor]] = {}
@@ -106,7 +107,7 @@ class WatchedTrainer(Trainer):
 
     def _measure(self, batch: Batch, number: int, looks_ahead: bool) -> None:
         """Measure the tasks' gradients of this batch; a batch with a gradient that is not finite tells nothing."""
-        encoded, targets = self._on_device(batch)
+        encoded, targets, _ = batch.to(self.device)
         with without_dropout(self.network.architecture):
             gradients = task_gradients(self.network, self.step.objective, encoded, targets)
             gram_TT = gradients.gram(self.network, encoded)
