@@ -171,7 +171,8 @@ def test_weighting_sees_a_sample_of_the_training_rows(
     settings["weighting"] = {"name": "svd", "rank": 2, "sample_rows": wanted, "sum_k": True}
     trainer = build(settings, log_file, encoder)
     batch = encode_batch(encoder, pa.Table.from_batches(list(trainer.impressions.rows("train"))))
-    everything = np.hstack([trainer.network.embedding(batch.encoded).detach().numpy(), batch.targets.mask_BT.numpy()])
+    x_BD = trainer.network.embedding(batch.to(trainer.device).encoded).detach().cpu()
+    everything = np.hstack([x_BD.numpy(), batch.targets.mask_BT.numpy()])
     known = {row.tobytes() for row in everything.astype(np.float32)}
     told: list[tuple[Tensor, Tensor, Tensor]] = []
     observe_data = trainer.step.weighting.observe_data
@@ -182,7 +183,7 @@ def test_weighting_sees_a_sample_of_the_training_rows(
 
     monkeypatch.setattr(trainer.step.weighting, "observe_data", record)
     epoch = trainer.fit(490).epochs[0]
-    ((x_ND, labels_NT, mask_NT),) = told
+    x_ND, labels_NT, mask_NT = (tensor.cpu() for sample in told for tensor in sample)
     assert x_ND.shape == (seen, trainer.network.embedding.width)
     assert mask_NT.dtype == torch.bool
     rows = np.hstack([x_ND.numpy(), mask_NT.numpy()]).astype(np.float32)
