@@ -25,6 +25,7 @@ _NUM_CONNECTIONS = 1_024
 _CHANGED_ITEMS = 60  # a round; more than the server keeps beside its table, so that it builds another
 _EVERY = 4  # swaps
 _SETTLED = 40  # swaps after which memory is taken for settled
+_TAKEOVER_SECONDS = 4.0  # after which all workers have a model that one of them was told to activate
 
 
 class Overload(NamedTuple):
@@ -115,7 +116,7 @@ async def swaps(scene: Scene, number: int) -> Swaps:
             if count == _SETTLED:
                 settled = scene.workers.private_megabytes()
     seen = watch.since(begin)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(_TAKEOVER_SECONDS)
     lines = [line["message"] for line in scene.workers.lines()]
     live, built = lines.count("model is live"), lines.count("item table built")
     return Swaps(number, live, built, seen, settled, scene.workers.private_megabytes())
@@ -126,7 +127,7 @@ async def _expected(scene: Scene) -> dict[tuple[str, str], list[float]]:
     found: dict[tuple[str, str], list[float]] = {}
     for version in scene.shop.versions:
         await asyncio.to_thread(scene.workers.activate, version)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(_TAKEOVER_SECONDS)
         for body in scene.bodies:
             answer = orjson.loads((await scene.connections.post("/rank", body)).body)
             scores = [entry["score"] for entry in answer["ranking"]]
