@@ -48,7 +48,7 @@ from ranker.manifest import (
     verify_files,
 )
 from ranker.schema import Schema
-from ranker.torchscript import load_graph
+from ranker.torchscript import call, load_graph
 
 Floats = NDArray[np.float64]
 __all__ = ["Bundle", "Manifest"]
@@ -120,13 +120,13 @@ class Bundle:
             if self.network is not None and len(request.numeric_BN) == 1:
                 outputs = self._compiled_outputs(self.network, request, item, index_L)
             else:
-                outputs = self.model(*request, *item, index_L)
-        return {task: output_L.to(torch.float64).numpy() for task, output_L in outputs.items()}
+                outputs = call(self.model, *request, *item, index_L)
+        return {task: output_L.numpy().astype(np.float64) for task, output_L in outputs.items()}
 
     def _compiled_outputs(
         self, network: ItemNetwork, request: SideTensors, item: SideTensors, index_L: Tensor
     ) -> dict[str, Tensor]:
-        item_KV, request_1P = self.model.represent(*request, *item, index_L)
+        item_KV, request_1P = call(self.model.represent, *request, *item, index_L)
         if len(item_KV) == 0:
             return {task: torch.empty(0) for task in self.schema.task_names}
         outputs = zip(self.schema.task_names, network(item_KV, request_1P), strict=True)
@@ -226,10 +226,10 @@ def _as_bundle_error(path: Path) -> Iterator[None]:
 
 def _request_index(request: SideTensors, item: SideTensors) -> Tensor:
     num_requests, num_candidates = request.numeric_BN.shape[0], item.numeric_BN.shape[0]
+    if num_requests == 1:
+        return torch.from_numpy(np.zeros(num_candidates, np.int64))
     if num_requests == num_candidates:
         return torch.arange(num_candidates)
-    if num_requests == 1:
-        return torch.zeros(num_candidates, dtype=torch.int64)
     raise DataError(
         f"`request_index_L` must be given for {num_requests} requests with {num_candidates} candidates: "
         "it cannot be told which candidate belongs to which request"

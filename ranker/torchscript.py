@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import ranker.onednn  # noqa: F401 (graphs in bfloat16 use its operation)
 from ranker.errors import BundleError
 from ranker.manifest import FIX
+
+Result = TypeVar("Result")
 
 
 def script(module: nn.Module) -> torch.jit.ScriptModule:
@@ -41,6 +44,19 @@ def load_graph(path: Path) -> torch.jit.ScriptModule:
     except RuntimeError as error:
         raise BundleError(f"'{path}' is no TorchScript model: {error}; {FIX}") from error
     return graph
+
+
+def call(function: Callable[..., Result], *tensors: Tensor) -> Result:
+    """What TorchScript makes of tensors that Python holds, computed outside the lock of Python's interpreter.
+
+    torch takes that lock whenever a tensor's last reference but Python's own comes or goes, and TorchScript's does so
+    several times with each of its arguments: the call would wait for other threads each time. A second reference that
+    stays for as long as the call spares it.
+    """
+    held = torch._C.ScriptList([*tensors])
+    result = function(*tensors)
+    del held
+    return result
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ranker.encoding import SideTensors
 from ranker.schema import Schema
 from serving.engine import Engine, Outputs
 from serving.features import Stored
@@ -20,7 +21,7 @@ from serving.wanted import Wanted
 
 
 class Job(NamedTuple):
-    """All that the scoring thread needs, decided before it is asked: one engine and one policy from begin to end."""
+    """All that a ranking needs, decided before it begins: one engine and one policy from begin to end."""
 
     request: RankRequest
     request_id: str
@@ -28,6 +29,14 @@ class Job(NamedTuple):
     choice: Choice
     wanted: Wanted
     stored: Stored
+
+
+class Inputs(NamedTuple):
+    """What the model reads."""
+
+    row: Mapping[str, Any]
+    request: SideTensors
+    candidates: Candidates
 
 
 class Fused(NamedTuple):

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from ranker.bundle import Bundle
 from ranker.encoding import SideTensors
@@ -109,8 +108,18 @@ class Engine:
 
     def score_encoded(self, request: SideTensors, items: SideTensors) -> Outputs:
         """Calibrated outputs [L] by name of one request's L candidates, all encoded."""
-        index_L = torch.zeros(len(items.numeric_BN), dtype=torch.int64)
-        return self._bundle.score(request, items, index_L)
+        return self.calibrate(self.run(request, items))
+
+    def run(self, request: SideTensors, items: SideTensors) -> Outputs:
+        """What the network itself says of one request's L candidates: raw outputs [L] by task.
+
+        Nearly all of it is outside the lock of Python's interpreter, so that other threads go on.
+        """
+        return self._bundle.raw_outputs(request, items)
+
+    def calibrate(self, raw: Outputs) -> Outputs:
+        """Calibrated outputs [L] by name, derived ones included, of raw ones."""
+        return self._bundle.calibration.apply(raw)
 
     def _warm(self, golden: pa.Table, max_candidates: int, rest: Rest) -> None:
         """Pay for what the first calls of every bucket cost before any request does."""

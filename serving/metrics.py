@@ -63,7 +63,7 @@ class Metrics:
         self.request_seconds = self._histogram("request_seconds", "Whole HTTP requests.", _SECONDS, "route")
         self.stage_seconds = self._histogram(
             "stage_seconds",
-            "Steps of a ranking: decode, features, queue, encode, score, fuse, serialise.",
+            "Steps of a ranking: decode, features, encode, queue, score, fuse, serialise.",
             _SECONDS,
             "stage",
         )

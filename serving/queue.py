@@ -16,13 +16,15 @@ class Queue:
     """The rankings that a worker has taken on and not yet answered.
 
     One more is refused when there are too many already, or when those before it would keep it until after its
-    deadline. How long they take is the mean time that the scoring thread was busy with one, over about the last ten.
+    deadline. How long one takes is the mean time from the answer before it, or from its own beginning if that was
+    later, to its own answer, over about the last ten: several are worked on at once.
     """
 
     def __init__(self, max_waiting: int) -> None:
         self._max_waiting = max_waiting
         self._num_waiting = 0
         self._mean_seconds = 0.0
+        self._last_done = 0.0
 
     @property
     def num_waiting(self) -> int:
@@ -30,7 +32,7 @@ class Queue:
         return self._num_waiting
 
     def expected_wait(self) -> float:
-        """Seconds until the scoring thread would come to one that enters now."""
+        """Seconds until it would be the turn of one that enters now."""
         return self._num_waiting * self._mean_seconds
 
     def admit(self, deadline: Deadline) -> None:
@@ -62,6 +64,7 @@ class Queue:
         finally:
             self._num_waiting -= num_rankings
 
-    def ranked(self, seconds: float) -> None:
-        """The scoring thread was busy that long with one ranking; called by that thread alone."""
-        self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
+    def ranked(self, began: float, done: float) -> None:
+        """A ranking that began at one time is done at the other, both of one clock, in seconds."""
+        self._mean_seconds += _SMOOTHING * (done - max(began, self._last_done) - self._mean_seconds)
+        self._last_done = done

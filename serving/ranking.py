@@ -14,7 +14,7 @@ import orjson
 
 from ranker.errors import DataError
 from ranker.fusion import top_k
-from serving.answers import Fused, Job, answer
+from serving.answers import Fused, Inputs, Job, answer
 from serving.call import Call
 from serving.candidates import wanted
 from serving.decoding import decode
@@ -41,8 +41,9 @@ _BATCH = msgspec.json.Decoder(BatchRequest)
 class Ranker:
     """Answers ranking requests.
 
-    The event loop checks the request and waits for the store; one scoring thread, first in first out, does the rest, so
-    that neither can hold the other up and no request overtakes another.
+    The event loop does what Python does: it checks the request, waits for the store, encodes, fuses and answers. One
+    scoring thread, first in first out, runs the network, nearly all of it outside the lock of Python's interpreter. So
+    one request is scored while others are read and answered, and no request overtakes another.
     """
 
     def __init__(
@@ -125,7 +126,28 @@ class Ranker:
             stored = await self._features.fetch(engine.plan, wishes, engine.item_side.snapshot)
         choice = self._policies.choose(request.scene, engine.fusion, engine.output_names)
         job = Job(request, request.request_id or call.request_id, engine, choice, wishes, stored)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, job, call, perf_counter())
+        began = perf_counter()
+        inputs = _encode(job, call.timeline)
+        outputs = await self._score(job, inputs, call)
+        fused = _fuse(job, inputs, outputs, call.timeline)
+        encoded = self._told(request, answer(job, fused), call)
+        self._sample.offer(job, fused)
+        self._queue.ranked(began, perf_counter())
+        return encoded
+
+    async def _score(self, job: Job, inputs: Inputs, call: Call) -> Outputs:
+        """Raw outputs, by the scoring thread."""
+        submitted = perf_counter()
+
+        def run() -> tuple[Outputs, float, float]:
+            call.deadline.check()
+            start = perf_counter()
+            return job.engine.run(inputs.request, inputs.candidates.tensors), start, perf_counter() - start
+
+        raw, start, seconds = await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        call.timeline.add("queue", submitted, start - submitted)
+        call.timeline.add("score", start, seconds)
+        return raw
 
     def _check_size(self, request: RankRequest) -> None:
         if len(request.candidates) > self._limits.max_candidates:
@@ -133,17 +155,6 @@ class Ranker:
                 f"`candidates` must be at most {self._limits.max_candidates}, got {len(request.candidates)}; "
                 "send fewer, split the request, or raise RANKER_LIMITS__MAX_CANDIDATES"
             )
-
-    def _answer(self, job: Job, call: Call, submitted: float) -> bytes:
-        """Runs in the scoring thread."""
-        start = perf_counter()
-        call.timeline.add("queue", submitted, start - submitted)
-        call.deadline.check()
-        fused = self._fuse(job, call.timeline)
-        encoded = self._told(job.request, answer(job, fused), call)
-        self._sample.offer(job, fused)
-        self._queue.ranked(perf_counter() - start)
-        return encoded
 
     def _told(self, request: RankRequest, body: Mapping[str, Any], call: Call) -> bytes:
         """The answer as JSON, counted and noted."""
@@ -153,22 +164,24 @@ class Ranker:
         self._log.ranked(request, body)
         return encoded
 
-    def _fuse(self, job: Job, timeline: Timeline) -> Fused:
-        engine = job.engine
-        request = request_row(engine.plan, job.wanted, job.stored)
-        try:
-            with timeline.step("encode"):
-                encoded = engine.encode_request(request)
-                candidates = engine.item_side.encode(job.wanted, job.stored.items)
-        except (DataError, OverflowError) as exc:  # the request was checked, so this value came out of the store
-            raise NotReady(f"feature store holds values that the model cannot read: {exc}") from exc
-        with timeline.step("score"):
-            outputs = engine.score_encoded(encoded, candidates.tensors)
-        with timeline.step("fuse"):
-            _refuse_infinite(outputs, job.wanted.item_ids)
-            scores_L = job.choice.policy.score(outputs)
-            order_K = top_k(scores_L, job.request.top_k)
-        return Fused(outputs, scores_L, order_K, request, candidates)
+
+def _encode(job: Job, timeline: Timeline) -> Inputs:
+    row = request_row(job.engine.plan, job.wanted, job.stored)
+    try:
+        with timeline.step("encode"):
+            request = job.engine.encode_request(row)
+            return Inputs(row, request, job.engine.item_side.encode(job.wanted, job.stored.items))
+    except (DataError, OverflowError) as exc:  # the request was checked, so this value came out of the store
+        raise NotReady(f"feature store holds values that the model cannot read: {exc}") from exc
+
+
+def _fuse(job: Job, inputs: Inputs, raw: Outputs, timeline: Timeline) -> Fused:
+    with timeline.step("fuse"):
+        outputs = job.engine.calibrate(raw)
+        _refuse_infinite(outputs, job.wanted.item_ids)
+        scores_L = job.choice.policy.score(outputs)
+        order_K = top_k(scores_L, job.request.top_k)
+    return Fused(outputs, scores_L, order_K, inputs.row, inputs.candidates)
 
 
 def _refuse_infinite(outputs: Outputs, item_ids: Sequence[str | int]) -> None:

@@ -14,8 +14,7 @@ _MOST = 16  # candidates of one of them
 class Sample:
     """Shows metrics some candidates of every 16th ranking: all of them would cost more than some models do.
 
-    The first ranking is one of them, so that a server that has just begun has something to show. Used by the scoring
-    thread alone.
+    The first ranking is one of them, so that a server that has just begun has something to show.
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -66,9 +66,9 @@ class SharedObject:
 
 
 @cache
-def _tensors() -> ctypes.CDLL:
-    """torch's C interface of tensors."""
-    return ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+def _tensors() -> ctypes.PyDLL:
+    """torch's C interface of tensors; its calls are too short to let another thread have the interpreter."""
+    return ctypes.PyDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 
 
 def _borrowed(tensor: Tensor) -> c_void_p:

@@ -36,8 +36,8 @@ def test_it_takes_as_many_as_it_may() -> None:
 
 def test_it_refuses_what_would_wait_past_its_deadline() -> None:
     queue = Queue(100)
-    for _ in range(200):
-        queue.ranked(2.0)
+    for number in range(200):
+        queue.ranked(2.0 * number, 2.0 * number + 2.0)
     with queue.hold(5):
         assert queue.expected_wait() == pytest.approx(10.0)
         with pytest.raises(Overloaded, match="and has 9000 ms") as refused:
@@ -48,17 +48,26 @@ def test_it_refuses_what_would_wait_past_its_deadline() -> None:
 
 def test_an_empty_house_takes_anyone_however_slow_it_was() -> None:
     queue = Queue(1)
-    queue.ranked(1e6)
+    queue.ranked(0.0, 1e6)
     queue.admit(deadline(1))
 
 
 @given(st.lists(st.floats(0.001, 10.0), min_size=1, max_size=40))
 def test_the_expected_wait_lies_between_the_shortest_and_the_longest(seconds: list[float]) -> None:
-    queue = Queue(100)
+    queue, now = Queue(100), 0.0
     for one in seconds:
-        queue.ranked(one)
+        queue.ranked(now, now + one)
+        now += one
     with queue.hold(7):
-        assert queue.expected_wait() <= 7 * max(seconds)
+        assert queue.expected_wait() <= 7 * max(seconds) * (1 + 1e-9)
+
+
+def test_rankings_that_overlap_take_the_time_between_their_answers() -> None:
+    queue = Queue(100)
+    for number in range(200):
+        queue.ranked(2.0 * number, 2.0 * number + 11.0)
+    with queue.hold(5):
+        assert queue.expected_wait() == pytest.approx(10.0)
 
 
 async def test_one_too_many_answers_503_with_retry_after(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened, self.reached = threading.Event(), threading.Event()
         self.num_scored = 0
-        score = Engine.score_encoded
+        score = Engine.run
 
         def held(engine: Engine, *columns: Any) -> Any:
             self.num_scored += 1
@@ -56,7 +56,7 @@ class Gate:
             assert self.opened.wait(60)
             return score(engine, *columns)
 
-        monkeypatch.setattr(Engine, "score_encoded", held)
+        monkeypatch.setattr(Engine, "run", held)
 
 
 async def test_a_request_that_waits_too_long_answers_504_and_is_never_scored(

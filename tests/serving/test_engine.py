@@ -75,13 +75,13 @@ def test_a_model_may_have_features_on_one_side_only(tmp_path: Path, side: str) -
 
 def test_every_bucket_is_warm_before_the_first_request(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    score = Engine.score_encoded
+    score = Engine.run
 
     def counted(engine: Engine, request: SideTensors, items: SideTensors) -> Outputs:
         sizes.append(len(items.numeric_BN))
         return score(engine, request, items)
 
-    monkeypatch.setattr(Engine, "score_encoded", counted)
+    monkeypatch.setattr(Engine, "run", counted)
     Engine(bundle, max_candidates=1300)
     assert set(bucket_sizes(1300)) <= set(sizes)
 

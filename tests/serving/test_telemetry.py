@@ -47,7 +47,7 @@ async def test_requests_and_rankings_are_counted(world: World) -> None:
         assert found["ranker_missing_users_total[]"] == 1
         assert found["ranker_model_info[('version', 'v1')]"] == 1
         assert found["ranker_stage_seconds_count[('stage', 'decode')]"] == 2  # what was refused, too
-        for stage in ("features", "queue", "encode", "score", "fuse", "serialise"):
+        for stage in ("features", "encode", "queue", "score", "fuse", "serialise"):
             assert found[f"ranker_stage_seconds_count[('stage', '{stage}')]"] == 1
 
 

@@ -69,7 +69,7 @@ async def test_a_request_becomes_a_span_with_its_steps(world: World, collector: 
     assert root.name == "POST /rank"
     assert {a.key: a.value.int_value for a in root.attributes}["http.response.status_code"] == 200
     steps = [span for span in collector.spans if span is not root]
-    assert [step.name for step in steps] == ["decode", "features", "queue", "encode", "score", "fuse", "serialise"]
+    assert [step.name for step in steps] == ["decode", "features", "encode", "queue", "score", "fuse", "serialise"]
     for step in steps:
         assert step.parent_span_id == root.span_id
         assert root.start_time_unix_nano <= step.start_time_unix_nano <= step.end_time_unix_nano
