@@ -30,6 +30,7 @@ from serving.request_log import RequestLog
 from serving.sampling import Sample
 from serving.schemas import BatchRequest, RankRequest
 from serving.settings import Limits
+from serving.stride import Stride
 from serving.timeline import Timeline
 
 # Shapes: L = candidates of one request, K = places of the answer
@@ -68,9 +69,11 @@ class Ranker:
         self._limits = limits
         self._queue = queue
         self._thread = thread
+        self._stride = Stride()
 
     async def rank_body(self, body: bytes, call: Call) -> bytes:
         """The answer to the body of one request; see `rank`."""
+        await self._stride.turn()
         with call.timeline.step("decode"):
             request = decode(body, _REQUEST)
         return await self.rank(request, call)

@@ -35,7 +35,7 @@ class Limits(FrozenConfig):
         5_000, ge=1, le=600_000, description="Deadline of a ranking whose caller sends no X-Request-Timeout-Ms."
     )
     max_waiting: int = Field(
-        128, ge=1, description="Rankings that one worker may have taken in at a time; one more answers 503."
+        256, ge=1, description="Rankings that one worker may have taken in at a time; one more answers 503."
     )
     store_timeout_seconds: float = Field(
         1.0, gt=0, description="A slower feature store counts as unavailable: the request is ranked without it."
