@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
-# G = logits of all gates side by side, M = T * N, S = pairs of a gate and an expert that it sees
+# G = logits of all gates side by side, M = T * N, S = pairs of a gate and an expert that it sees, U = 2 * S
 
 
 def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
@@ -26,10 +26,11 @@ def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tens
 def mix_low(
     logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, seen_S: Tensor, starts_T: Tensor
 ) -> Tensor:
-    """The same of experts in bfloat16, in bfloat16; shares are rounded to it as well, and what is summed up is float32.
+    """The same of experts in bfloat16, in bfloat16; shares are float32, and so is what is summed up.
 
     A sum of weighted rows is what a lookup of bags is: it reads bfloat16 as it lies, where products read a copy, and
-    only the experts that a gate sees.
+    only the experts that a gate sees. The weights of its rows are bfloat16 as well, so each share enters as two of
+    them, itself and what rounding took: without the second the best candidates of trained models change places.
 
     Args:
         logits_BG: See `mix`.
@@ -42,13 +43,17 @@ def mix_low(
     shares_SB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
     if len(seen_S) < len(shares_SB):
         shares_SB = shares_SB.index_select(0, seen_S)
+    shares_BS = shares_SB.t()
+    rounded_BS = shares_BS.to(torch.bfloat16)
+    weights_BS2 = torch.stack([rounded_BS, (shares_BS - rounded_BS).to(torch.bfloat16)], dim=2)
     rows_B1 = torch.arange(num_rows).unsqueeze(1)
+    twice_U = (seen_S % num_experts).repeat_interleave(2)
     mixed: Tensor = F.embedding_bag(
-        (rows_B1 * num_experts + seen_S % num_experts).flatten(),
+        (rows_B1 * num_experts + twice_U).flatten(),
         experts_BNH.flatten(0, 1),
-        (rows_B1 * len(seen_S) + starts_T).flatten(),
+        (2 * (rows_B1 * len(seen_S) + starts_T)).flatten(),
         mode="sum",
-        per_sample_weights=shares_SB.t().to(torch.bfloat16).flatten(),
+        per_sample_weights=weights_BS2.flatten(),
     )
     return mixed.view(num_rows, len(starts_T), width)
 

@@ -42,8 +42,10 @@ def test_low_experts_are_summed_up_in_full(places: Tensor | None) -> None:
     logits_BG, experts_BNH = torch.randn(64, len(seen)), torch.randn(64, 5, 24).bfloat16()
     mixed_BTH = mix_low(logits_BG, places, experts_BNH, torch.tensor(seen), starts)
     assert mixed_BTH.dtype == torch.bfloat16
+    exact_BTH = mix(logits_BG, places, experts_BNH.float())
     size_BTH = mix(logits_BG, places, experts_BNH.float().abs())
-    assert ((mixed_BTH - mix(logits_BG, places, experts_BNH.float())).abs() <= 2**-7 * size_BTH).all()
+    tolerance_BTH = 2**-8 * exact_BTH.abs() + 2**-15 * size_BTH  # rounding of the result, and hardly of shares
+    assert ((mixed_BTH - exact_BTH).abs() <= tolerance_BTH).all()
     compiled_BTH = mix_for_compilers(logits_BG, places, experts_BNH, torch.tensor(seen), starts)
     assert compiled_BTH.dtype == torch.bfloat16
-    assert ((mixed_BTH - compiled_BTH).abs() <= 2**-7 * size_BTH).all()
+    assert ((compiled_BTH - exact_BTH).abs() <= tolerance_BTH).all()
