@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 2048
-_CLOSING_SECONDS = 0.05
+_RELIEF_SECONDS = 0.5
 _YOUNG_OBJECTS = 10_000  # a few requests with features in the body; Python's 700 would be several times in each
 _TURN_SECONDS = 1e-4
 _KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep theirs, so that they close first and never meet a closed one
@@ -78,6 +78,7 @@ class Server(uvicorn.Server):
         self._delay_seconds = stopping.delay_seconds
         self._lifeline = lifeline
         self._forced = asyncio.Event()
+        self._opening: set[asyncio.Task[object]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -113,12 +114,51 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept, and tell where."""
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self.should_exit = True
+            return
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+            self._accept_from(listener)
+        self.servers = []  # uvicorn's own, which would accept all who wait at once
+        self.started = True
         _settle()
         _take_turns()
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
             logger.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+
+    def _accept_from(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener, self._accept_next, listener)
+
+    def _accept_next(self, listener: socket.socket) -> None:
+        """Accept one connection in this round of the loop.
+
+        Workers share the socket, and connections stay. One that took all who wait would have them for good; so the
+        workers that get round faster, for they have less to do, have more of them.
+        """
+        try:
+            self._accept(listener)
+        except (BlockingIOError, ConnectionError):  # another worker was faster; or who waited has gone
+            pass
+        except OSError as exc:  # no file descriptor is left: the caller waits until one is
+            logger.error("cannot accept connections for a moment", extra={"reason": str(exc)})
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(_RELIEF_SECONDS, self._accept_again, listener)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:  # else the server has stopped meanwhile
+            self._accept_from(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        loop = asyncio.get_running_loop()
+        opening = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End, as the class says."""
@@ -130,24 +170,17 @@ class Server(uvicorn.Server):
     async def _stop_accepting(self, listeners: Sequence[socket.socket]) -> None:
         """Accept everyone who has connected, and nobody after them.
 
-        A connection that waits in the queue of a socket is reset when that is closed, which takes the loop a moment. So
-        the last ones are accepted here, right before.
+        A connection that waits in the queue of a socket is reset when that is closed, so the last ones are accepted
+        right before.
         """
-        held = [listener.dup() for listener in listeners]
-        for server in self.servers:
-            server.close()
         for listener in listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            with suppress(OSError):
+                for _ in range(_BACKLOG):
+                    self._accept(listener)
             listener.close()
-        await asyncio.sleep(_CLOSING_SECONDS)
-        for listener in held:
-            listener.setblocking(False)
-            for _ in range(_BACKLOG):
-                try:
-                    connection, _ = listener.accept()
-                except BlockingIOError:
-                    break
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-            listener.close()
+        if self._opening:
+            await asyncio.wait(self._opening)
 
     def _protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's type tells no arguments
