@@ -17,6 +17,7 @@ from ranker.registry import Registry
 from serving import errors
 from serving.admin import PolicyAdmin
 from serving.admission import Admission, Door
+from serving.balance import Balance
 from serving.body_limit import BodyLimit
 from serving.breaker import Breaker
 from serving.deps import Server
@@ -81,7 +82,10 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     limits = settings.limits
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds)
     app.add_middleware(Admission, door=door)
-    app.add_middleware(Telemetry, metrics=metrics, drain=drain, access_log=settings.access_log, tracing=tracing)
+    balance = Balance(queue, alone=shared is None)
+    app.add_middleware(
+        Telemetry, metrics=metrics, drain=drain, balance=balance, access_log=settings.access_log, tracing=tracing
+    )
     app.openapi = document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
     app.state.drain, app.state.door = drain, door
     return app

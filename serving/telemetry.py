@@ -9,6 +9,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.balance import Balance
 from serving.drain import Drain
 from serving.metrics import Metrics
 from serving.timeline import Timeline
@@ -23,15 +24,23 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"
 class Telemetry:
     """ASGI middleware around all others. A request keeps the id that its caller sent, if it sent one.
 
-    While the server drains, each answer closes its connection: its caller's next request goes to another server.
+    While the server drains, each answer closes its connection: its caller's next request goes to another server. While
+    this worker has much to do, some do: it may go to another worker.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, drain: Drain, access_log: bool, tracing: Tracing | None = None
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        drain: Drain,
+        balance: Balance,
+        access_log: bool,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = drain
+        self._balance = balance
         self._access_log = access_log
         self._tracing = tracing
 
@@ -50,7 +59,7 @@ class Telemetry:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                if self._drain.draining:
+                if self._drain.draining or self._balance.lets_go():
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)

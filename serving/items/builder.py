@@ -28,7 +28,6 @@ from serving.items.build import BuildError, build_table
 from serving.items.encoder import ItemEncoder
 from serving.items.source import ParquetItems, StoreSource
 
-_NICENESS = 10
 _STDIN = 0
 
 
@@ -67,7 +66,6 @@ def main() -> None:
     """
     logs.configure()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the server ends this one
-    os.nice(_NICENESS)
     order = Order.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_server, daemon=True).start()
     try:

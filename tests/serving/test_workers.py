@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.conftest import ADMIN, CANDIDATES, CONTEXT, TOKEN, World, eventually
@@ -45,6 +46,12 @@ async def rank_anew(address: str) -> dict[str, Any]:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
+
+
+def num_connections(pid: int) -> int:
+    """Connections that callers have with a process."""
+    found = psutil.Process(pid).net_connections(kind="tcp")
+    return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)
 
 
 async def test_one_page_of_metrics_counts_for_all_workers(world: World) -> None:
@@ -161,6 +168,25 @@ async def test_nobody_is_left_without_an_answer_when_it_stops(world: World) -> N
         await asyncio.gather(*callers)  # any other error of a caller is raised here
         assert set(outcomes) <= {"200", "not accepted"}
         assert not any("traceback" in json.loads(line) for line in log.read_text().splitlines())
+
+
+async def test_no_worker_takes_all_connections_that_wait(world: World) -> None:
+    async with program(world, *where(world), *TWO) as (_, address, log):
+        pids = [*started(log).values()]
+        host, port = httpx.URL(address).host, httpx.URL(address).port
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        writers = [(await asyncio.open_connection(host, port))[1] for _ in range(60)]
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+        async def all_accepted() -> bool:
+            return sum(map(num_connections, pids)) >= len(writers)
+
+        await eventually(all_accepted)
+        assert min(map(num_connections, pids)) >= 5
+        for writer in writers:
+            writer.close()
 
 
 async def test_a_port_that_is_taken_is_said_once(world: World) -> None:
