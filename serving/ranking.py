@@ -73,7 +73,7 @@ class Ranker:
 
     async def rank_body(self, body: bytes, call: Call) -> bytes:
         """The answer to the body of one request; see `rank`."""
-        await self._stride.turn()
+        await self._turn(call)
         with call.timeline.step("decode"):
             request = decode(body, _REQUEST)
         return await self.rank(request, call)
@@ -137,6 +137,13 @@ class Ranker:
         self._sample.offer(job, fused)
         self._queue.ranked(began, perf_counter())
         return encoded
+
+    async def _turn(self, call: Call) -> None:
+        try:
+            async with asyncio.timeout(call.deadline.remaining()):
+                await self._stride.turn()
+        except TimeoutError as exc:
+            raise call.deadline.exceeded() from exc
 
     async def _score(self, job: Job, inputs: Inputs, call: Call) -> Outputs:
         """Raw outputs, by the scoring thread."""

@@ -175,9 +175,10 @@ class Server(uvicorn.Server):
         """
         for listener in listeners:
             asyncio.get_running_loop().remove_reader(listener)
-            with suppress(OSError):
+            with suppress(OSError):  # nobody waits any more
                 for _ in range(_BACKLOG):
-                    self._accept(listener)
+                    with suppress(ConnectionError):  # who waited has gone
+                        self._accept(listener)
             listener.close()
         if self._opening:
             await asyncio.wait(self._opening)

@@ -11,6 +11,7 @@ import pytest
 from serving.deadline import Deadline
 from serving.engine import Engine
 from serving.errors import DeadlineExceeded, InvalidRequest
+from serving.stride import Stride
 from tests.serving.conftest import CANDIDATES, CONTEXT, World
 
 BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
@@ -83,3 +84,11 @@ async def test_what_a_batch_does_not_reach_in_time_is_left(world: World, monkeyp
         assert response.status_code == 200
         assert [problem["status"] for problem in response.json()["responses"]] == [504] * 4
         assert gate.num_scored == 1
+
+
+async def test_a_request_that_never_gets_its_turn_answers_504(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.serve() as client:
+        monkeypatch.setattr(Stride, "turn", lambda _: asyncio.sleep(60))
+        response = await client.post("/rank", json=BODY, headers={"X-Request-Timeout-Ms": "30"})
+        assert response.status_code == 504
+        assert "within 30 ms" in response.json()["detail"]

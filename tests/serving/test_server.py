@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvloop
@@ -27,8 +30,8 @@ def listener() -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def started(world: World, listener: socket.socket) -> AsyncIterator[Server]:
-    """A server that accepts connections, in this process, whose garbage collector is as before afterwards."""
-    threshold = gc.get_threshold()
+    """A server that accepts connections, in this process, which is as before afterwards."""
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     stopping = Stopping(delay_seconds=0, drain_seconds=30)
     server = Server(create_app(world.settings()), stopping, head_timeout_seconds=30)
     server.config.load()
@@ -41,6 +44,7 @@ async def started(world: World, listener: socket.socket) -> AsyncIterator[Server
     finally:
         gc.unfreeze()
         gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 async def test_the_garbage_collector_leaves_alone_what_stays(world: World, listener: socket.socket) -> None:
@@ -73,6 +77,24 @@ def ask(address: tuple[str, int]) -> str:
             return client.recv(64).decode().split()[1]
         except (ConnectionResetError, BrokenPipeError, IndexError):
             return "reset"
+
+
+async def test_without_file_descriptors_callers_wait(
+    world: World, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = socket.socket.accept
+    failed: list[socket.socket] = []
+
+    def short_of_descriptors(listening: socket.socket) -> tuple[socket.socket, Any]:
+        if not failed:
+            failed.append(listening)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", short_of_descriptors)
+    async with started(world, listener):
+        assert await asyncio.to_thread(ask, listener.getsockname()) == "200"
+    assert failed
 
 
 def test_who_waits_in_the_queue_is_answered(world: World, listener: socket.socket) -> None:
