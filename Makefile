@@ -10,8 +10,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
 
 PACKAGES := ranker training serving feature_store
-# Without those that take hours, or half of one.
-BENCHMARKS = $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/comparison.py %/soak.py,$(wildcard benchmarks/*.py)))
+# Without those that take hours, or half of one, or a GPU.
+BENCHMARKS = $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py %/comparison.py %/soak.py %/gpu.py,$(wildcard benchmarks/*.py)))
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
