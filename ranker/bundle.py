@@ -117,20 +117,19 @@ class Bundle:
         """
         index_L = _request_index(request, item) if request_index_L is None else request_index_L
         with torch.inference_mode():
-            if self.network is not None and len(request.numeric_BN) == 1:
-                outputs = self._compiled_outputs(self.network, request, item, index_L)
-            else:
-                outputs = call(self.model, *request, *item, index_L)
-        return {task: output_L.numpy().astype(np.float64) for task, output_L in outputs.items()}
+            if self.network is not None and request.numeric_BN.size(0) == 1:
+                return self._compiled_outputs(self.network, request, item, index_L)
+            outputs = call(self.model, *request, *item, index_L)
+            return {task: output_L.numpy().astype(np.float64) for task, output_L in outputs.items()}
 
     def _compiled_outputs(
         self, network: ItemNetwork, request: SideTensors, item: SideTensors, index_L: Tensor
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Floats]:
         item_KV, request_1P = call(self.model.represent, *request, *item, index_L)
-        if len(item_KV) == 0:
-            return {task: torch.empty(0) for task in self.schema.task_names}
-        outputs = zip(self.schema.task_names, network(item_KV, request_1P), strict=True)
-        return {task: output_K[: len(index_L)] for task, output_K in outputs}
+        if item_KV.size(0) == 0:
+            return {task: np.empty(0) for task in self.schema.task_names}
+        outputs_TL = network(item_KV, request_1P)[:, : index_L.size(0)].numpy().astype(np.float64)
+        return dict(zip(self.schema.task_names, outputs_TL, strict=True))
 
     def misfit(self, engine: CompiledEngine) -> str | None:
         """Why this machine cannot use the bundle's network as that engine compiled it; None if it can."""

@@ -14,6 +14,7 @@ from ranker.columns import LARGEST
 from ranker.encoded import SideTensors
 from ranker.errors import DataError
 from ranker.id_maps import MISSING_ID, IdMap, text_hash
+from ranker.memo import Memo
 from ranker.numeric_maps import NumericMap
 from ranker.schema import (
     CategoricalFeature,
@@ -44,6 +45,7 @@ class RowEncoder:
         self._looked_up = [f for f in self._embedded if not isinstance(f, NumericFeature)]
         self._id_maps = [id_maps[table_name(feature)] for feature in self._looked_up]
         self._numeric_maps = numeric_maps
+        self._rows = Memo(self._look_up)
 
     def encode(self, row: Mapping[str, Any]) -> SideTensors:
         """The tensors of one row.
@@ -68,20 +70,21 @@ class RowEncoder:
         )
 
     def _bags(self, row: Mapping[str, Any]) -> list[list[int]]:
-        """Table rows of every embedded feature. All texts are hashed at once, which is what costs."""
+        """Table rows of every embedded feature."""
         texts = [_texts(feature, row[feature.column]) for feature in self._looked_up]
-        known = [text for of_feature in texts for text in of_feature if text is not None]
-        hashes = iter(text_hash(np.array(known, dtype=object)).tolist() if known else ())
-        looked_up = iter(
-            [MISSING_ID if text is None else id_map.row(next(hashes)) for text in of_feature]
-            for of_feature, id_map in zip(texts, self._id_maps, strict=True)
-        )
+        known = iter(self._rows.get([(n, text) for n, of in enumerate(texts) for text in of if text is not None]))
+        looked_up = iter([MISSING_ID if text is None else next(known) for text in of_feature] for of_feature in texts)
         return [
             [self._numeric_maps[feature.name].row(feature, _number(feature, row[feature.column]))]
             if isinstance(feature, NumericFeature)
             else next(looked_up)
             for feature in self._embedded
         ]
+
+    def _look_up(self, texts: list[tuple[int, str]]) -> list[int]:
+        """Table rows of texts, each with its feature's place. All texts are hashed at once, which is what costs."""
+        hashes = text_hash(np.array([text for _, text in texts], dtype=object)).tolist()
+        return [self._id_maps[place].row(value) for (place, _), value in zip(texts, hashes, strict=True)]
 
 
 def _texts(feature: CategoricalFeature | CategoricalListFeature, value: Any) -> list[str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import metadata
 
@@ -35,6 +34,7 @@ from serving.queue import Queue
 from serving.ranking import Ranker
 from serving.request_log import RequestLog
 from serving.routes import ROUTERS
+from serving.scoring_thread import ScoringThread
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from serving.tracing import Tracing
@@ -105,7 +105,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         torch.set_num_threads(1)  # one thread per process: more collapse as soon as the machine is busy
         async with AsyncExitStack() as stack:
-            thread = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="score"))
+            thread = stack.enter_context(ScoringThread())
             store = settings.store.build()
             stack.push_async_callback(store.close)
             policy_store = settings.policies.build()

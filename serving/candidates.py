@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from serving.errors import FieldError, InvalidRequest
 from serving.feature_plan import FeaturePlan
 from serving.schemas import Candidate, RankRequest
 from serving.values import check, is_plain
-from serving.wanted import Wanted
+from serving.wanted import Id, Wanted
 
 _MAX_FAULTS = 100  # that one answer tells
 
@@ -19,9 +20,7 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
     Raises:
         InvalidRequest: A candidate is there twice, or a value does not fit the live model; names every fault.
     """
-    # `type(...) is`: `isinstance` asks the metaclass of msgspec's structs, which takes much longer
-    item_ids = [one.item_id if type(one) is Candidate else one for one in request.candidates]
-    given = {n: one.features for n, one in enumerate(request.candidates) if type(one) is Candidate and one.features}
+    item_ids, given = _taken_apart(request.candidates)
     wishes = Wanted(request.user_id, item_ids, request.context, given)
     faults = [*check(request.context, plan.context, "context"), *_faults(wishes, plan)]
     if repeated := _first_repeated(item_ids):
@@ -29,6 +28,15 @@ def wanted(request: RankRequest, plan: FeaturePlan) -> Wanted:
     if faults:
         raise InvalidRequest(*faults[:_MAX_FAULTS])
     return wishes
+
+
+def _taken_apart(candidates: Sequence[str | int | Candidate]) -> tuple[Sequence[Id], dict[int, Mapping[str, Any]]]:
+    """The ids of candidates, and by place what those that bring something bring."""
+    if Candidate not in set(map(type, candidates)):
+        return cast(Sequence[Id], candidates), {}
+    # `type(...) is`: `isinstance` asks the metaclass of msgspec's structs, which takes much longer
+    item_ids = [one.item_id if type(one) is Candidate else one for one in candidates]
+    return item_ids, {n: one.features for n, one in enumerate(candidates) if type(one) is Candidate and one.features}
 
 
 def _faults(wishes: Wanted, plan: FeaturePlan) -> Iterator[FieldError]:
@@ -40,8 +48,10 @@ def _faults(wishes: Wanted, plan: FeaturePlan) -> Iterator[FieldError]:
         yield from check(values, plan.item, f"candidates[{place}].features")
 
 
-def _first_repeated(item_ids: Sequence[str | int]) -> FieldError | None:
+def _first_repeated(item_ids: Sequence[Id]) -> FieldError | None:
     """The first candidate that was there before; 5 and "5" are one item."""
+    if len(set(item_ids)) == len(item_ids) and len(set(map(type, item_ids))) == 1:
+        return None
     texts = [str(item_id) for item_id in item_ids]
     if len(set(texts)) == len(texts):
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.admission import Door
 from serving.errors import ServingError, TooLarge, TooSlow, problem_bytes
+from serving.joined_writes import JoinedWrites
 
 _MAX_HEAD_BYTES = 64 * 2**10
 _LINGER_SECONDS = 0.5
@@ -43,6 +44,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, JoinedWrites(transport, self.loop))  # which is all that uvicorn uses
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

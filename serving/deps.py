@@ -1,4 +1,4 @@
-"""What routes may ask for, as annotated aliases."""
+"""What routes may ask for: as annotated aliases, or of a request."""
 
 from __future__ import annotations
 
@@ -36,24 +36,29 @@ class Server:
     policy_admin: PolicyAdmin
 
 
-# Coroutines all: FastAPI sends plain functions to a thread and back, for every request.
+def server_of(request: Request) -> Server:
+    """The server that a request came to."""
+    return cast(Server, request.app.state.server)
+
+
+def call_of(request: Request) -> Call:
+    """What a ranking request came with."""
+    state = request.state
+    return Call(state.request_id, state.deadline, state.timeline)
+
+
+# Coroutines: FastAPI sends plain functions to a thread and back, for every request.
 
 
 async def _server(request: Request) -> Server:
-    return cast(Server, request.app.state.server)
+    return server_of(request)
 
 
 async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-async def _call(request: Request) -> Call:
-    state = request.state
-    return Call(state.request_id, state.deadline, state.timeline)
-
-
 ServerDep = Annotated[Server, Depends(_server)]
 BodyDep = Annotated[bytes, Depends(_body)]
-CallDep = Annotated[Call, Depends(_call)]
 AdminDep = Depends(require_admin)
 ScenePath = Annotated[str, Path(pattern=SCENE_PATTERN, description="Where the ranking is shown, like home.")]

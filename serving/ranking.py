@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from time import perf_counter
 from typing import Any
 
@@ -29,6 +28,7 @@ from serving.queue import Queue
 from serving.request_log import RequestLog
 from serving.sampling import Sample
 from serving.schemas import BatchRequest, RankRequest
+from serving.scoring_thread import ScoringThread
 from serving.settings import Limits
 from serving.stride import Stride
 from serving.timeline import Timeline
@@ -57,7 +57,7 @@ class Ranker:
         metrics: Metrics,
         limits: Limits,
         queue: Queue,
-        thread: Executor,
+        thread: ScoringThread,
     ) -> None:
         self._models = models
         self._features = features
@@ -72,11 +72,22 @@ class Ranker:
         self._stride = Stride()
 
     async def rank_body(self, body: bytes, call: Call) -> bytes:
-        """The answer to the body of one request; see `rank`."""
-        await self._turn(call)
-        with call.timeline.step("decode"):
-            request = decode(body, _REQUEST)
-        return await self.rank(request, call)
+        """The answer to the body of one request, as JSON.
+
+        Raises:
+            InvalidRequest: It is no ranking request; a value does not fit the live model; a candidate is there twice.
+            TooLarge: Too many candidates.
+            NotReady: No model is live, or the store was built for another one.
+            Unscorable: The model gives no finite score.
+            DeadlineExceeded: It is not there in time. What had not begun is not done any more.
+        """
+        call.deadline.check()
+        try:
+            async with asyncio.timeout(call.deadline.remaining()):
+                await self._stride.turn()
+                return await self._rank(self._decoded(body, call.timeline), call)
+        except TimeoutError as exc:
+            raise call.deadline.exceeded() from exc
 
     async def rank_batch(self, body: bytes, call: Call) -> bytes:
         """Answers to many requests, in their order; one that cannot be answered gets its problem details.
@@ -101,24 +112,6 @@ class Ranker:
         except ServingError as exc:
             return msgspec.json.encode(problem(exc))
 
-    async def rank(self, request: RankRequest, call: Call) -> bytes:
-        """The answer to one request, as JSON.
-
-        Raises:
-            InvalidRequest: A value does not fit the live model; a candidate is there twice.
-            TooLarge: Too many candidates.
-            NotReady: No model is live, or the store was built for another one.
-            Unscorable: The model gives no finite score.
-            DeadlineExceeded: It is not there in time. What had not begun is not done any more.
-        """
-        self._check_size(request)
-        call.deadline.check()
-        try:
-            async with asyncio.timeout(call.deadline.remaining()):
-                return await self._rank(request, call)
-        except TimeoutError as exc:
-            raise call.deadline.exceeded() from exc
-
     async def _rank(self, request: RankRequest, call: Call) -> bytes:
         if self._fallback is not None and self._models.problem is not None:
             body = await self._fallback.rank(request, request.request_id or call.request_id)
@@ -138,13 +131,6 @@ class Ranker:
         self._queue.ranked(began, perf_counter())
         return encoded
 
-    async def _turn(self, call: Call) -> None:
-        try:
-            async with asyncio.timeout(call.deadline.remaining()):
-                await self._stride.turn()
-        except TimeoutError as exc:
-            raise call.deadline.exceeded() from exc
-
     async def _score(self, job: Job, inputs: Inputs, call: Call) -> Outputs:
         """Raw outputs, by the scoring thread."""
         submitted = perf_counter()
@@ -154,17 +140,20 @@ class Ranker:
             start = perf_counter()
             return job.engine.run(inputs.request, inputs.candidates.tensors), start, perf_counter() - start
 
-        raw, start, seconds = await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        raw, start, seconds = await self._thread.run(run)
         call.timeline.add("queue", submitted, start - submitted)
         call.timeline.add("score", start, seconds)
         return raw
 
-    def _check_size(self, request: RankRequest) -> None:
+    def _decoded(self, body: bytes, timeline: Timeline) -> RankRequest:
+        with timeline.step("decode"):
+            request = decode(body, _REQUEST)
         if len(request.candidates) > self._limits.max_candidates:
             raise TooLarge(
                 f"`candidates` must be at most {self._limits.max_candidates}, got {len(request.candidates)}; "
                 "send fewer, split the request, or raise RANKER_LIMITS__MAX_CANDIDATES"
             )
+        return request
 
     def _told(self, request: RankRequest, body: Mapping[str, Any], call: Call) -> bytes:
         """The answer as JSON, counted and noted."""

@@ -51,9 +51,9 @@ def look_up(side: ItemSide, folder: Path) -> dict[str, Any]:
     anywhere = [[f"i{item}" for item in random.integers(num_items, size=500)] for _ in range(_NUM_REQUESTS)]
     wanted = [Wanted(None, ids) for ids in requests]
     before, start = _dirty_bytes(), time.perf_counter()
-    snapshot = ItemSnapshot.of_table(ItemTable.open(folder / _NAME), _NAME)
+    table = ItemTable.open(folder / _NAME)
+    snapshot, index = ItemSnapshot.of_table(table, _NAME), table.id_index
     opened = time.perf_counter() - start
-    index = snapshot.table.id_index
     return {
         "open_seconds": opened,
         "find_us": _microseconds(lambda n: index.find(HashedIds.of(requests[n]))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -12,10 +12,10 @@ from torch import Tensor, fx
 
 from ranker.frozen_config import FrozenConfig
 
-# Shapes: K = item rows, padded; V = columns of the item's side; P = request products
+# Shapes: K = item rows, padded; V = columns of the item's side; P = request products, T = tasks
 
-ItemNetwork = Callable[[Tensor, Tensor], Sequence[Tensor]]
-"""From `item_KV` and `request_1P` to the raw outputs [K] of each task; for one request only."""
+ItemNetwork = Callable[[Tensor, Tensor], Tensor]
+"""From `item_KV` and `request_1P` to raw outputs [T, K]; for one request only."""
 
 
 class Machine(FrozenConfig):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,8 @@ from torch import Tensor
 # Shapes: K = item rows, padded; V = columns of the item's side; P = request products; T = tasks
 
 _CONTAINER = "AOTInductorModelContainer"
+_Handles, _Pair = c_void_p * 2, c_int64 * 2
+_TWO, _START = c_int64(2), c_int64(0)
 
 
 class SharedObject:
@@ -43,18 +44,18 @@ class SharedObject:
         self._call(f"{_CONTAINER}CreateWithDevice", byref(self._container), c_size_t(1), b"cpu", None)
         weakref.finalize(self, _unload, self._library, self._container)
 
-    def __call__(self, item_KV: Tensor, request_1P: Tensor) -> Sequence[Tensor]:
-        """Raw outputs [K] of each task; inputs are float32, as wide as when it was compiled, which nobody checks.
+    def __call__(self, item_KV: Tensor, request_1P: Tensor) -> Tensor:
+        """Raw outputs [T, K]; inputs are float32, as wide as when it was compiled, which nobody checks.
 
         Raises:
             RuntimeError: The network reports an error.
         """
-        dense = item_KV.contiguous(), request_1P.contiguous()  # alive while the network reads them
-        inputs = (c_void_p * 2)(*(_borrowed(tensor) for tensor in dense))  # owned by the network from the call on
+        item_KV, request_1P = item_KV.contiguous(), request_1P.contiguous()  # alive while the network reads them
+        inputs = _Handles(_borrowed(item_KV), _borrowed(request_1P))  # owned by the network from the call on
         output = c_void_p()
         self._call(f"{_CONTAINER}Run", self._container, inputs, c_size_t(2), byref(output), c_size_t(1), None, None)
         try:
-            return _copied(output, len(item_KV)).unbind()
+            return _copied(output).view(-1, item_KV.size(0))
         finally:
             _check(_tensors().aoti_torch_delete_tensor_object(output))
 
@@ -71,26 +72,29 @@ def _tensors() -> ctypes.PyDLL:
     return ctypes.PyDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 
 
-def _borrowed(tensor: Tensor) -> c_void_p:
-    """A handle of a tensor that shares the memory of a dense one, and does not keep it alive."""
-    shape = (c_int64 * tensor.dim())(*tensor.shape)
-    strides = (c_int64 * tensor.dim())(*tensor.stride())
-    handle, library = c_void_p(), _tensors()
-    where = c_int32(library.aoti_torch_dtype_float32()), c_int32(library.aoti_torch_device_type_cpu()), c_int32(0)
-    data = c_void_p(tensor.data_ptr())
-    dims, start = c_int64(tensor.dim()), c_int64(0)
-    _check(library.aoti_torch_create_tensor_from_blob(data, dims, shape, strides, start, *where, byref(handle)))
+@cache
+def _floats() -> tuple[c_int32, c_int32, c_int32]:
+    """The type and the place of tensors of float32 in memory."""
+    return c_int32(_tensors().aoti_torch_dtype_float32()), c_int32(_tensors().aoti_torch_device_type_cpu()), c_int32(0)
+
+
+def _borrowed(matrix: Tensor) -> c_void_p:
+    """A handle of a tensor that shares the memory of a dense matrix, and does not keep it alive."""
+    data, shape, strides = c_void_p(matrix.data_ptr()), _Pair(*matrix.shape), _Pair(matrix.size(1), 1)
+    handle = c_void_p()
+    where = *_floats(), byref(handle)
+    _check(_tensors().aoti_torch_create_tensor_from_blob(data, _TWO, shape, strides, _START, *where))
     return handle
 
 
-def _copied(handle: c_void_p, num_rows: int) -> Tensor:
-    """What a dense tensor [T, num_rows] of float32 holds."""
+def _copied(handle: c_void_p) -> Tensor:
+    """What a dense tensor of float32 holds, flat."""
     data, count, library = c_void_p(), c_int64(), _tensors()
     _check(library.aoti_torch_get_data_ptr(handle, byref(data)))
     _check(library.aoti_torch_get_numel(handle, byref(count)))
     values = torch.empty(count.value)
-    ctypes.memmove(values.data_ptr(), data, 4 * count.value)
-    return values.view(-1, num_rows)
+    ctypes.memmove(values.data_ptr(), data, values.nbytes)
+    return values
 
 
 def _check(status: int) -> None:

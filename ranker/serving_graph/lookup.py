@@ -44,7 +44,8 @@ class SideLookup(nn.Module):
         places = [tables.places[table_name(feature)] for feature in features]
         lists = [number for number, feature in enumerate(features) if isinstance(feature, CategoricalListFeature)]
         self.has_lists = bool(lists)
-        stacks, self.bags, order = nn.ModuleList(), nn.ModuleList(), []
+        stacks: list[Lookup] = []
+        self.bags, order = nn.ModuleList(), []
         for width in sorted(tables.weights):
             group = [n for n, place in enumerate(places) if place.width == width and n not in lists]
             if group:
@@ -54,19 +55,13 @@ class SideLookup(nn.Module):
             feature, place = features[number], places[number]
             assert isinstance(feature, CategoricalListFeature)
             self.bags.append(Bag(tables.weights[place.width], number, place, feature.pooling))
-        self.stacks = stacks
-        columns = columns_by_feature(schema)
         names = [features[number].name for number in (*order, *lists)]
         names += [feature.name for feature in schema.side_features(side) if not embedded(feature)]
-        own = [column for name in names for column in columns[name]]
-        width = sum(map(len, columns.values()))
-        self.num_padding = max(block, -len(own) // block * -block) - len(own) if block > 1 else 0
-        self.num_columns = len(own) + self.num_padding
-        self.columns = [
-            column + number * width if column >= 0 else column
-            for number in range(num_sets)
-            for column in (*own, *[-1] * self.num_padding)
-        ]
+        self.columns = _columns(schema, names, num_sets, block)
+        self.num_columns = len(self.columns) // num_sets
+        # A single lookup writes all columns, those included that others fill, so that nothing need be copied together.
+        self.num_looked_up = stacks[0].widen(self.num_columns) if len(stacks) == 1 and not lists else 0
+        self.stacks = nn.ModuleList(stacks)
 
     def forward(self, ids: Tensor, lengths: Tensor, numeric_BN: Tensor, num_rows: int) -> Tensor:
         """The side's columns, [num_rows, S * V].
@@ -78,8 +73,8 @@ class SideLookup(nn.Module):
             num_rows: Rows to give: B, or more; the rows behind B hold anything finite.
         """
         num_filled = numeric_BN.size(0)
-        x_KSV = torch.empty([num_rows, self.num_sets, self.num_columns])
-        start = 0
+        x_KSV = torch.empty([num_rows, self.num_sets, 0 if self.num_looked_up else self.num_columns])
+        start = self.num_looked_up
         if self.has_lists:
             lengths_EB = lengths.view(self.num_features, num_filled)
             counts: list[int] = lengths_EB.sum(dim=1).tolist()
@@ -92,10 +87,24 @@ class SideLookup(nn.Module):
         elif self.num_features > 0:
             ids_EB = ids.view(self.num_features, num_filled)
             for stack in self.stacks:
-                start = put(x_KSV, start, stack(stack.take(ids_EB), num_rows))  # type: ignore[operator]
+                part_KSV = stack(stack.take(ids_EB), num_rows)  # type: ignore[operator]
+                if self.num_looked_up:
+                    x_KSV = part_KSV
+                else:
+                    start = put(x_KSV, start, part_KSV)
         x_KSV[:, :, start:] = 0
         x_KSV[:num_filled, :, start : start + numeric_BN.size(1)] = numeric_BN.unsqueeze(1)
         return x_KSV.flatten(1)
+
+
+def _columns(schema: Schema, names: Sequence[str], num_sets: int, block: int) -> list[int]:
+    """Column of the representation that each column of features is, set by set; -1: padding up to a whole block."""
+    by_feature = columns_by_feature(schema)
+    width = sum(map(len, by_feature.values()))
+    own = [column for name in names for column in by_feature[name]]
+    num_padding = max(block, -len(own) // block * -block) - len(own) if block > 1 else 0
+    sets = ([column + number * width for column in own] + [-1] * num_padding for number in range(num_sets))
+    return [column for of_set in sets for column in of_set]
 
 
 def put(x_KSV: Tensor, start: int, part_KSV: Tensor) -> int:
@@ -113,8 +122,23 @@ class Lookup(nn.Module):
         self.weight = weight_W
         self.group = list(group)
         self.num_sets = num_sets
+        self.num_extra = 0
         self.places_G: Tensor = nn.Buffer(torch.tensor(group))
         self.starts_G1: Tensor = nn.Buffer(torch.tensor([[places[number].start] for number in group]))
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def widen(self, num_columns: int) -> int:
+        """Give so many columns from now on: the last ones hold anything.
+
+        Returns:
+            How many of them are embeddings; 0: it cannot give just so many, and gives embeddings alone.
+        """
+        width = self.weight.size(1) // self.num_sets
+        num_looked_up = len(self.group) * width
+        if num_columns % width:
+            return 0
+        self.num_extra = num_columns // width - len(self.group)
+        return num_looked_up
 
     def take(self, ids_EB: Tensor) -> Tensor:
         """The ids of those features that this looks up, [G, B]."""
@@ -126,10 +150,13 @@ class Lookup(nn.Module):
         return [by_feature[number] for number in self.group]
 
     def forward(self, ids_GB: Tensor, num_rows: int) -> Tensor:
-        """Embeddings side by side, [K, S, columns]: of the ids of B rows, and of anything in the rows behind."""
-        num_features, num_filled = ids_GB.size()
+        """Embeddings side by side, [K, S, columns]: of the ids of B rows, and of anything in the rows behind.
+
+        Of anything, too, in as many further columns as `widen` asked for.
+        """
+        num_features, num_filled = ids_GB.size(0) + self.num_extra, ids_GB.size(1)
         rows_KG = torch.zeros([num_rows, num_features], dtype=torch.int64)
-        rows_KG[:num_filled] = (ids_GB + self.starts_G1).t()
+        rows_KG[:num_filled, : ids_GB.size(0)] = (ids_GB + self.starts_G1).t()
         # Bags of one: the same rows as by `F.embedding`, by a kernel that fetches the next ones ahead.
         bounds = torch.arange(rows_KG.numel() + 1)
         values_MV = F.embedding_bag(rows_KG.flatten(), self.weight, bounds, mode="sum", include_last_offset=True)

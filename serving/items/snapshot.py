@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from feature_store import HashedIds, IdIndex, ItemTable
 from feature_store.item_index import Rows, text_hashes
+from ranker.memo import Memo
 from serving.errors import readable
 from serving.items.encoded import EncodedItems
 from serving.items.encoder import EncodedRows
+from serving.wanted import Id
 
 # Shapes: L = candidates, N = rows
 
@@ -23,15 +25,22 @@ CURSOR, FAULTS = "cursor", "faults"  # what the note of a table tells
 
 
 class IndexedItems(NamedTuple):
-    """Encoded items by id."""
+    """Encoded items by id.
 
-    id_index: IdIndex
+    Attributes:
+        texts: The id of each.
+        items: All of them.
+        rows: Where the item with an id is. A few are in most requests, and what the index says never changes.
+    """
+
+    texts: pa.LargeBinaryArray
     items: EncodedItems
+    rows: Memo[Id, int]
 
     @classmethod
     def of_table(cls, table: ItemTable) -> IndexedItems:
         """The items of a table."""
-        return cls(table.id_index, EncodedItems.of_arrays(table.matrices, table.lists))
+        return cls._of_index(table.id_index, EncodedItems.of_arrays(table.matrices, table.lists))
 
     @classmethod
     def of(cls, texts: pa.LargeBinaryArray, items: EncodedItems) -> IndexedItems:
@@ -40,12 +49,20 @@ class IndexedItems(NamedTuple):
         index = IdIndex.build(ids)
         latest = np.flatnonzero(index.find(ids) == np.arange(len(texts)))
         if len(latest) == len(texts):
-            return cls(index, items)
+            return cls._of_index(index, items)
         kept = HashedIds(texts.take(pa.array(latest)), ids.hashes[latest])
-        return cls(IdIndex.build(kept), items.take(latest))
+        return cls._of_index(IdIndex.build(kept), items.take(latest))
+
+    @classmethod
+    def _of_index(cls, index: IdIndex, items: EncodedItems) -> IndexedItems:
+        return cls(index.texts, items, Memo(lambda ids: index.find(HashedIds.of(ids)).tolist()))
+
+    def find(self, item_ids: Sequence[Id]) -> Rows:
+        """The row of each item [L]; `ABSENT` where there is none."""
+        return np.array(self.rows.get(item_ids), np.int32)
 
     def __len__(self) -> int:
-        return len(self.id_index.texts)
+        return len(self.texts)
 
 
 class Found(NamedTuple):
@@ -91,12 +108,11 @@ class ItemSnapshot(NamedTuple):
         """Whether it was not compared with the store for longer than it should."""
         return time.monotonic() > self.fresh_until
 
-    def find(self, item_ids: Sequence[str | int]) -> Found:
+    def find(self, item_ids: Sequence[Id]) -> Found:
         """Rows of candidates; what has expired by now is missing."""
-        ids = HashedIds.of(item_ids)
-        row_L = np.maximum(self.table.id_index.find(ids), 0)
+        row_L = np.maximum(self.table.find(item_ids), 0)
         expiry_L = self.table.items.expires_at.take(row_L)
-        newer = None if self.changed is None else _Newer(self.changed, self.changed.id_index.find(ids))
+        newer = None if self.changed is None else _Newer(self.changed, self.changed.find(item_ids))
         if newer is not None:
             expiry_L[newer.places] = newer.expires_at
         unreadable_L = np.isnan(expiry_L)
@@ -107,7 +123,7 @@ class ItemSnapshot(NamedTuple):
             items = newer.put(items, there_L)
         return Found(items, np.flatnonzero(~there_L).tolist(), np.flatnonzero(unreadable_L).tolist())
 
-    def faults_of(self, item_id: str | int) -> Mapping[str, str]:
+    def faults_of(self, item_id: Id) -> Mapping[str, str]:
         """By column, why a value of an item cannot be read."""
         return self.faults.get(readable(str(item_id)), {})
 
@@ -120,7 +136,7 @@ class ItemSnapshot(NamedTuple):
         """
         texts, items = HashedIds.of(ids).texts, rows.items
         if self.changed is not None:
-            texts = pa.concat_arrays([self.changed.id_index.texts, texts])
+            texts = pa.concat_arrays([self.changed.texts, texts])
             items = EncodedItems.concat([self.changed.items, items])
         names = [readable(entity_id) for entity_id in ids]
         newer = set(names)

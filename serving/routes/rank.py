@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from serving.deps import BodyDep, CallDep, ServerDep
+from serving.deps import call_of, server_of
 from serving.openapi import BATCH_RESPONSE, wire
 from serving.schemas import BatchRequestSchema, RankRequest, RankResponse
 
 router = APIRouter(tags=["rank"])
 
+# Not by dependencies: for each of them FastAPI takes as long as decoding the body does.
+
 
 @router.post("/rank", response_class=Response, openapi_extra=wire(RankRequest, RankResponse))
-async def rank(body: BodyDep, server: ServerDep, call: CallDep) -> Response:
+async def rank(request: Request) -> Response:
     """Rank candidates for a user in a context."""
-    return Response(await server.ranker.rank_body(body, call), media_type="application/json")
+    body = await server_of(request).ranker.rank_body(await request.body(), call_of(request))
+    return Response(body, media_type="application/json")
 
 
 @router.post("/rank/batch", response_class=Response, openapi_extra=wire(BatchRequestSchema, BATCH_RESPONSE))
-async def rank_batch(body: BodyDep, server: ServerDep, call: CallDep) -> Response:
+async def rank_batch(request: Request) -> Response:
     """Answer many ranking requests in one body; a bad one spoils no other."""
-    return Response(await server.ranker.rank_batch(body, call), media_type="application/json")
+    body = await server_of(request).ranker.rank_batch(await request.body(), call_of(request))
+    return Response(body, media_type="application/json")

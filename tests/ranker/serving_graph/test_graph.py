@@ -27,6 +27,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "hour": {"side": "context", "kind": "numeric", "missing_indicator": True},
     "item": {"side": "item", "kind": "categorical", "table": "items"},
     "brand": {"side": "item", "kind": "categorical", "embedding_dim": 5},
+    "shop": {"side": "item", "kind": "categorical", "embedding_dim": 8},
     "tags": {"side": "item", "kind": "categorical_list", "pooling": "sum", "embedding_dim": 4},
     "price": {"side": "item", "kind": "numeric"},
 }
@@ -37,6 +38,7 @@ ROWS = pa.table(
         "hour": [3.0, None, 5.0, 7.0, 1.0, 0.0, 9.0],
         "item": ["x", "y", "z", "never seen", "x", "y", "x"],
         "brand": ["p", "q", "p", None, "r", "q", "s"],
+        "shop": ["m", "n", None, "m", "o", "o", "n"],
         "tags": [["s"], ["t", "t", "s"], [], None, ["s"], ["s", "t"], ["s"]],
         "price": [1.5, 2.5, 3.5, 4.5, 0.5, 1.5, 1.5],
     }
@@ -62,7 +64,7 @@ def world(names: tuple[str, ...], model: str) -> tuple[ScoringGraph, Encoder]:
     schema = Schema.model_validate({"tables": tables, "features": features, "tasks": tasks})
     encoder = Encoder.fit(schema, [ROWS])
     num_sets = MODELS[model].num_embedding_sets(schema.task_names)
-    widths = {**dict.fromkeys(("city", "brand"), 5), "items": 3, "tags": 4}
+    widths = {**dict.fromkeys(("city", "brand"), 5), "items": 3, "shop": 8, "tags": 4}
     weights = {name: torch.randn(rows, widths[name] * num_sets) for name, rows in encoder.num_embeddings.items()}
     width = sum(map(len, columns_by_feature(schema).values()))
     architecture = MODELS[model].build(width, schema.task_names).eval()
@@ -88,7 +90,15 @@ def assert_same(graph: ScoringGraph, served: torch.nn.Module, encoded: Encoded, 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "names",
-    [ALL, PLAIN, ("city", "seen", "hour"), ("item", "tags", "price"), ("price",), ("seen", "price")],
+    [
+        ALL,
+        PLAIN,
+        ("city", "shop", "price"),
+        ("city", "seen", "hour"),
+        ("item", "tags", "price"),
+        ("price",),
+        ("seen", "price"),
+    ],
     ids="-".join,
 )
 def test_any_features(names: tuple[str, ...], model: str, precision: Precision) -> None:
@@ -134,7 +144,7 @@ def test_tables_of_one_width_lie_in_one_tensor() -> None:
     served = ServingGraph(graph)
     sizes = encoder.num_embeddings
     found = {tuple(parameter.shape) for parameter in served.parameters()}
-    assert found == {(sizes["items"], 3), (sizes["tags"], 4), (sizes["city"] + sizes["brand"], 5)}
+    assert found == {(sizes["items"], 3), (sizes["tags"], 4), (sizes["shop"], 8), (sizes["city"] + sizes["brand"], 5)}
 
 
 def test_buckets() -> None:

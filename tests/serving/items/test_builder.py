@@ -16,7 +16,7 @@ from serving.items.build import BuildError
 from serving.items.builder import Order
 from serving.items.builder_process import build_apart
 from tests.serving.conftest import ITEMS, World, eventually
-from tests.serving.items.test_tables import children
+from tests.serving.items.conftest import children
 
 STALL_SECONDS = 60.0
 

@@ -6,82 +6,21 @@ import asyncio
 import os
 import resource
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fastapi import FastAPI
-from pydantic import ValidationError
 
 from feature_store import parse_store
 from feature_store.embedded import change_log
-from serving import create_app
 from serving.feature_plan import FeaturePlan
 from serving.items import ItemSide, ItemTables, StoreItems, StoreSource, tables as item_tables
 from serving.metrics import Metrics
 from tests.feature_store.servers import memory_only
-from tests.serving.conftest import CANDIDATES, CONTEXT, ITEMS, World, eventually, fill, offline, running
-
-BODY = {"user_id": "u1", "context": CONTEXT, "candidates": CANDIDATES}
-QUICK = {"item_table": {"poll_seconds": 0.01}}
-
-
-class Server(httpx.AsyncClient):
-    """A client that can look into its server."""
-
-    app: FastAPI
-
-    @property
-    def side(self) -> ItemSide:
-        """Items of the live model."""
-        side: ItemSide = self.app.state.server.models.live().item_side
-        return side
-
-    async def has_table(self) -> bool:
-        """Whether the live model has its items."""
-        return self.side.snapshot is not None
-
-    async def ranking(self, **body: Any) -> dict[str, Any]:
-        """Outputs by item id."""
-        response = await self.post("/rank", json=BODY | body)
-        assert response.status_code == 200, response.text
-        return {entry["item_id"]: entry["outputs"] for entry in response.json()["ranking"]}
-
-    async def degraded(self) -> list[str]:
-        """What an answer says is wrong."""
-        return list((await self.post("/rank", json=BODY)).json()["degraded"])
-
-
-@asynccontextmanager
-async def serving(world: World, wait: bool = True, **changes: Any) -> AsyncIterator[Server]:
-    """A server in this process whose items are there."""
-    app = create_app(world.settings(**(QUICK | changes)))
-    async with running(app) as client:
-        client.__class__ = Server
-        assert isinstance(client, Server)
-        client.app = app
-        if wait:
-            await eventually(client.has_table)
-        yield client
-
-
-def tables(world: World) -> list[str]:
-    """Names of the tables that are kept."""
-    folders = (world.folder / "item_tables").glob("*/*")
-    return sorted(path.name for path in folders if path.is_dir())
-
-
-async def put(world: World, rows: dict[str, dict[str, Any]], **options: Any) -> None:
-    """Write items into the store."""
-    async with parse_store(world.store_text).build() as store:
-        await store.put_many("item", [(key, values, None) for key, values in rows.items()], **options)
+from tests.serving.conftest import CANDIDATES, CONTEXT, ITEMS, World, eventually, fill, offline
+from tests.serving.items.conftest import BODY, Server, children, put, serving, tables
 
 
 @pytest.mark.parametrize("backend", ["lmdb", "redis"])
@@ -231,12 +170,6 @@ async def _any_builder() -> bool:
     return bool(children(os.getpid()))
 
 
-def children(pid: int) -> list[int]:
-    """Builders that a process has started."""
-    pids = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
-    return [child for child in pids if b"serving.items" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")]
-
-
 async def test_while_the_store_is_away_the_last_known_items_rank(world: World, tmp_path: Path) -> None:
     server = memory_only(tmp_path)
     server.start()
@@ -292,136 +225,3 @@ async def test_a_full_disk_keeps_the_table_before(world: World, caplog: pytest.L
 
 async def _contains(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return words in caplog.text
-
-
-BUILDER = """
-import asyncio, sys
-from pathlib import Path
-from feature_store import parse_store
-from ranker.registry import Registry
-from serving.feature_plan import FeaturePlan
-from serving.feature_plan import FeaturePlan
-from serving.items import ItemSide, ItemTables, StoreItems, StoreSource
-from serving.metrics import Metrics
-registry, store, root = sys.argv[1:]
-bundle = Registry(registry).load()
-side = ItemSide(bundle.encoder, FeaturePlan.of(bundle.schema))
-config = parse_store(store)
-async def main():
-    async with config.build() as opened:
-        tables = ItemTables(ItemTables.Config(), Path(root), StoreSource(config), StoreItems(opened), Metrics(), 60.0)
-        print("ready", flush=True)
-        sys.stdin.readline()
-        await tables.prepare(side, bundle.path, live=side)
-        print(side.snapshot.name, flush=True)
-asyncio.run(main())
-"""
-
-
-def builders(world: World, number: int) -> list[subprocess.Popen[str]]:
-    """Processes that are about to build a table; a line to one starts it."""
-    arguments = [str(world.folder / "registry"), world.store_text, str(world.folder / "item_tables")]
-    command = [sys.executable, "-c", BUILDER, *arguments]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(number)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    return processes
-
-
-def start(*processes: subprocess.Popen[str]) -> None:
-    """Let them build."""
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-
-
-async def _has_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-async def _builds(world: World) -> bool:
-    return bool(list((world.folder / "item_tables").glob("*/.*.partial/id.bytes.npy")))
-
-
-async def test_of_two_processes_one_builds_and_a_killed_one_leaves_nothing(world: World) -> None:
-    await put(world, {f"many{n}": ITEMS["i5"] for n in range(20_000)})
-    killed, *others = builders(world, 3)
-    start(killed)
-    await eventually(lambda: _builds(world))
-    (child,) = children(killed.pid)
-    killed.kill()
-    killed.communicate()
-    await eventually(lambda: _has_gone(child))
-    assert all(name.startswith(".") for name in tables(world))
-    start(*others)
-    names = [process.communicate()[0].strip() for process in others]
-    assert names[0] == names[1]
-    assert tables(world) == names[:1]
-    await put(world, {"i3": ITEMS["i5"]})
-    async with serving(world, wait=False) as client:
-        assert client.side.snapshot is not None
-        assert client.side.snapshot.name == names[0]
-
-
-def write_items(path: Path, items: dict[str, dict[str, Any]]) -> None:
-    """Items as a Parquet file that appears whole."""
-    rows = [{"item_id": item, **values, "listed_at": 1.7e9} for item, values in items.items()]
-    pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
-
-
-async def test_items_may_come_from_parquet_files_in_place_of_the_store(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(item_tables, "_PAUSE_SECONDS", 0.01)
-    folder = tmp_path / "items"
-    folder.mkdir()
-    async with serving(world) as client:
-        expected = await client.ranking()
-    async with parse_store(world.store_text).build() as store:
-        await store.delete_many("item", list(ITEMS))
-    config = {"poll_seconds": 0.01, "parquet": folder, "parquet_event_time": "listed_at"}
-    async with serving(world, wait=False, item_table=config) as client:
-        assert await client.degraded() == ["item_features_unavailable"]
-        write_items(folder / "part-0.parquet", ITEMS)
-        await eventually(client.has_table)
-        assert await client.ranking() == expected
-        write_items(folder / "part-0.parquet", {**ITEMS, "i3": ITEMS["i5"], "fresh": ITEMS["i6"]})
-
-        async def is_seen() -> bool:
-            return bool((await client.ranking())["i3"] != expected["i3"])
-
-        await eventually(is_seen)
-        assert (await client.post("/rank", json={"candidates": ["fresh", "i4"]})).json()["missing"]["items"] == 0
-        assert await client.degraded() == []
-
-
-async def test_files_that_lack_a_column_are_told(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(item_tables, "_PAUSE_SECONDS", 0.01)
-    file = tmp_path / "items.parquet"
-    pq.write_table(pa.table({"item_id": ["i1"], "price": [2.0]}), file)
-    async with serving(world, wait=False, item_table={"poll_seconds": 0.01, "parquet": file}) as client:
-
-        async def told_twice() -> bool:
-            return caplog.text.count("item table was not built") >= 2
-
-        await eventually(told_twice)
-        told = [vars(record) for record in caplog.records if "not built" in record.message]
-        assert all("'brand'" in record["reason"] for record in told)
-        assert [record["again_in_seconds"] for record in told][:2] == [0.01, 0.02]
-        assert await client.degraded() == ["item_features_unavailable"]
-
-
-def test_files_without_a_table_are_refused(world: World) -> None:
-    with pytest.raises(ValidationError, match="`parquet` needs `enabled`"):
-        world.settings(item_table={"enabled": False, "parquet": world.folder})
