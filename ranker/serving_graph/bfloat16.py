@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from itertools import chain
 
 import torch
 from torch import fx
@@ -72,11 +71,9 @@ def lower(network: fx.GraphModule) -> None:
 
 def _mix_low(network: fx.GraphModule, node: fx.Node) -> None:
     """Let a mixture of bfloat16 be one, and tell it which expert each gate sees."""
-    seen: list[list[int]] = node.meta[SEEN]
-    starts = [sum(map(len, seen[:gate])) for gate in range(len(seen))]
     with network.graph.inserting_before(node):
-        both = [add_constant(network, torch.tensor(places)) for places in ([*chain(*seen)], starts)]
-    node.target, node.args = mix_low, (*node.args, *both)
+        weighing = [add_constant(network, places) for places in node.meta[SEEN]]
+    node.target, node.args = mix_low, (*node.args, *weighing)
 
 
 def _read_dense(network: fx.GraphModule, batched: fx.Node) -> None:

@@ -10,14 +10,14 @@ import torch
 from torch import fx
 
 from ranker.serving_graph.constants import add_constant, prune
-from ranker.serving_graph.mixture import mix
+from ranker.serving_graph.mixture import mix, seen_weights
 from ranker.serving_graph.order import order
 from ranker.serving_graph.trace import ATEN
 
 # Shapes: B = rows, N = experts, H = width of an expert's output
 
 
-SEEN = "seen"  # key of a mixture's `meta`: of each gate, the experts that it sees, as places among those of all gates
+SEEN = "seen"  # key of a mixture's `meta`: the `seen_weights` of its gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _mixture(node: fx.Node) -> Mixture | None:
     groups = cast("list[fx.Node]", experts.args[0]) if joined else [experts]
     logits = shares.args[0]
     assert isinstance(logits, fx.Node)
-    return Mixture(node, logits, tuple(group for group in groups if group.meta["val"].shape[1] > 0))
+    return Mixture(node, logits, tuple(group for group in groups if _num_experts(group) > 0))
 
 
 def _levels(mixtures: list[Mixture]) -> list[list[Mixture]]:
@@ -95,12 +95,12 @@ def _join(network: fx.GraphModule, level: list[Mixture]) -> None:
     graph, last = network.graph, level[-1].product
     groups = sorted(dict.fromkeys(group for mixture in level for group in mixture.groups), key=_start)
     with graph.inserting_before(last):
-        logits = graph.call_function(ATEN.cat.default, ([mixture.logits for mixture in level], 1))
+        logits = _neighbours(graph, [mixture.logits for mixture in level])
         places = _places(level, groups)
         arranged = None if places == list(range(len(places))) else add_constant(network, torch.tensor(places))
         experts = _side_by_side(graph, groups)
         mixed = graph.call_function(mix, (logits, arranged, experts))
-        mixed.meta[SEEN] = _seen(level, groups)
+        mixed.meta[SEEN] = seen_weights(_seen(level, groups), sum(map(_num_experts, groups)))
     for number, mixture in enumerate(level):
         for reader in list(mixture.product.users):
             with graph.inserting_after(mixed):
@@ -109,9 +109,14 @@ def _join(network: fx.GraphModule, level: list[Mixture]) -> None:
             reader.replace_all_uses_with(own)
 
 
+def _num_experts(group: fx.Node) -> int:
+    num_experts: int = group.meta["val"].shape[1]
+    return num_experts
+
+
 def _places(level: list[Mixture], groups: list[fx.Node]) -> list[int]:
     """Of each gate and expert the place of its logit among all; behind the last one if the gate does not see it."""
-    sizes = {group: group.meta["val"].shape[1] for group in groups}
+    sizes = {group: _num_experts(group) for group in groups}
     num_logits = sum(sizes[group] for mixture in level for group in mixture.groups)
     places, start = [], 0
     for mixture in level:
@@ -126,7 +131,7 @@ def _places(level: list[Mixture], groups: list[fx.Node]) -> list[int]:
 
 def _seen(level: list[Mixture], groups: list[fx.Node]) -> list[list[int]]:
     """Of each gate, the places of the experts that it sees among all experts of all gates."""
-    sizes = [group.meta["val"].shape[1] for group in groups]
+    sizes = [_num_experts(group) for group in groups]
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
     seen = []
     for gate, mixture in enumerate(level):
@@ -145,10 +150,19 @@ def _side_by_side(graph: fx.Graph, groups: list[fx.Node]) -> fx.Node:
     if first is None or any(one is None or not one.follows(other) for other, one in pairwise(columns)):
         return graph.call_function(ATEN.cat.default, (groups, 1))
     assert last is not None
-    num_experts = sum(group.meta["val"].shape[1] for group in groups)
+    num_experts = sum(_num_experts(group) for group in groups)
     lying = graph.call_function(ATEN.slice.Tensor, (first.product, 1, first.start, last.stop))
     experts = graph.call_function(ATEN.unflatten.int, (lying, 1, [num_experts, -1]))
     return graph.call_function(ATEN.relu.default, (experts,)) if first.activated else experts
+
+
+def _neighbours(graph: fx.Graph, parts: list[fx.Node]) -> fx.Node:
+    """Nodes [B, *] as one: what they are columns of, one behind the other, if they are; else put together."""
+    bounds = [part.args for part in parts if part.target is ATEN.slice.Tensor and part.args[1] == 1]
+    if len(bounds) == len(parts) and all(one[::3] == (other[0], other[2]) for one, other in pairwise(bounds)):
+        product, _, start, _ = bounds[0]
+        return graph.call_function(ATEN.slice.Tensor, (product, 1, start, bounds[-1][3]))
+    return graph.call_function(ATEN.cat.default, (parts, 1))
 
 
 def _start(group: fx.Node) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 # Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
-# G = logits of all gates side by side, M = T * N, S = pairs of a gate and an expert that it sees, U = 2 * S
+# G = logits of all gates side by side, M = T * N, U = two weights for each pair of a gate and an expert that it sees
 
 
 def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
@@ -24,7 +26,12 @@ def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tens
 
 
 def mix_low(
-    logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, seen_S: Tensor, starts_T: Tensor
+    logits_BG: Tensor,
+    places_M: Tensor | None,
+    experts_BNH: Tensor,
+    weights_U: Tensor,
+    experts_U: Tensor,
+    starts_T: Tensor,
 ) -> Tensor:
     """The same of experts in bfloat16, in bfloat16; shares are float32, and so is what is summed up.
 
@@ -36,26 +43,39 @@ def mix_low(
         logits_BG: See `mix`.
         places_M: See `mix`.
         experts_BNH: See `mix`.
-        seen_S: Which gate sees which expert: places among all T * N, in order.
+        weights_U: What each gate weighs with, gate by gate: places among all T * N shares and, behind them, among what
+            rounding took from each.
+        experts_U: The expert that each of these weighs.
         starts_T: Where each gate's begin among these.
     """
     num_rows, num_experts, width = experts_BNH.size()
-    shares_SB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
-    if len(seen_S) < len(shares_SB):
-        shares_SB = shares_SB.index_select(0, seen_S)
-    shares_BS = shares_SB.t()
-    rounded_BS = shares_BS.to(torch.bfloat16)
-    weights_BS2 = torch.stack([rounded_BS, (shares_BS - rounded_BS).to(torch.bfloat16)], dim=2)
+    shares_MB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
+    rounded_MB = shares_MB.to(torch.bfloat16)
+    taken_MB = (shares_MB - rounded_MB).to(torch.bfloat16)
+    weights_UB = torch.cat([rounded_MB, taken_MB]).index_select(0, weights_U)
     rows_B1 = torch.arange(num_rows).unsqueeze(1)
-    twice_U = (seen_S % num_experts).repeat_interleave(2)
     mixed: Tensor = F.embedding_bag(
-        (rows_B1 * num_experts + twice_U).flatten(),
+        (rows_B1 * num_experts + experts_U).flatten(),
         experts_BNH.flatten(0, 1),
-        (2 * (rows_B1 * len(seen_S) + starts_T)).flatten(),
+        (rows_B1 * len(experts_U) + starts_T).flatten(),
         mode="sum",
-        per_sample_weights=weights_BS2.flatten(),
+        per_sample_weights=weights_UB.t().flatten(),
     )
     return mixed.view(num_rows, len(starts_T), width)
+
+
+def seen_weights(seen: Sequence[Sequence[int]], num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`weights_U`, `experts_U` and `starts_T` of `mix_low`.
+
+    Args:
+        seen: Of each gate, the experts that it sees, as places among all T * N.
+        num_experts: N.
+    """
+    num_shares = len(seen) * num_experts
+    weights = [place + behind for of_gate in seen for place in of_gate for behind in (0, num_shares)]
+    starts = [2 * sum(map(len, seen[:gate])) for gate in range(len(seen))]
+    weights_U = torch.tensor(weights)
+    return weights_U, weights_U % num_experts, torch.tensor(starts)
 
 
 def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, *_seen: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ranker.layers import Linear
+from ranker.models import MMoE
 from ranker.serving_graph import serve
-from ranker.serving_graph.mixture import mix
+from ranker.serving_graph.mixture import mix, mix_low
 
 # Shapes: B = 64 rows, D = 11 columns, E = 3 experts of H = 8 outputs
 
@@ -44,3 +45,11 @@ def test_a_gate_that_reads_a_mixture_comes_after_it() -> None:
         for output_B, expected_B in zip(outputs, architecture(x_BD).values(), strict=True):
             torch.testing.assert_close(output_B, expected_B, rtol=0, atol=1e-5)
     assert sum(node.target is mix for node in found.network.graph.nodes) == 3
+
+
+def test_logits_that_lie_side_by_side_are_read_there() -> None:
+    architecture = MMoE.Config(num_experts=3, expert_dims=(9, 8), tower_dims=(6,)).build(11, ("a", "b", "c")).eval()
+    network = serve(architecture, [3, 8, 2, 0], [10, 4, 5, 7, 6, 1, 9], "bf16").network
+    targets = [node.target for node in network.graph.nodes]
+    assert mix_low in targets
+    assert torch.ops.aten.cat not in targets

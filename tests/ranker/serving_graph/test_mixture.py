@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranker.serving_graph.mixture import mix, mix_for_compilers, mix_low
+from ranker.serving_graph.mixture import mix, mix_for_compilers, mix_low, seen_weights
 
 # Shapes: B = 64 rows, N = 5 experts of H = 24 outputs, T = 2 gates
 
@@ -37,15 +37,15 @@ def test_gates_may_all_see_all_experts(mixing: Mix) -> None:
 
 @pytest.mark.parametrize("places", [PLACES, None], ids=["some", "all"])
 def test_low_experts_are_summed_up_in_full(places: Tensor | None) -> None:
-    seen = [place for place in range(10) if places is None or places[place] < 7]
-    starts = torch.tensor([0, sum(place < 5 for place in seen)])
-    logits_BG, experts_BNH = torch.randn(64, len(seen)), torch.randn(64, 5, 24).bfloat16()
-    mixed_BTH = mix_low(logits_BG, places, experts_BNH, torch.tensor(seen), starts)
+    seen = [[place for place in gate if places is None or places[place] < 7] for gate in (range(5), range(5, 10))]
+    logits_BG, experts_BNH = torch.randn(64, sum(map(len, seen))), torch.randn(64, 5, 24).bfloat16()
+    weighing = seen_weights(seen, 5)
+    mixed_BTH = mix_low(logits_BG, places, experts_BNH, *weighing)
     assert mixed_BTH.dtype == torch.bfloat16
     exact_BTH = mix(logits_BG, places, experts_BNH.float())
     size_BTH = mix(logits_BG, places, experts_BNH.float().abs())
     tolerance_BTH = 2**-8 * exact_BTH.abs() + 2**-15 * size_BTH  # rounding of the result, and hardly of shares
     assert ((mixed_BTH - exact_BTH).abs() <= tolerance_BTH).all()
-    compiled_BTH = mix_for_compilers(logits_BG, places, experts_BNH, torch.tensor(seen), starts)
+    compiled_BTH = mix_for_compilers(logits_BG, places, experts_BNH, *weighing)
     assert compiled_BTH.dtype == torch.bfloat16
     assert ((compiled_BTH - exact_BTH).abs() <= tolerance_BTH).all()
