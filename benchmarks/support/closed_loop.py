@@ -1,4 +1,4 @@
-"""A closed loop of HTTP clients in one process: each connection stays open and sends again once it has its answer."""
+"""A closed loop of HTTP clients in one process: each sends again, on the same connection, once it has its answer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import uvloop
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _ANSWER_SECONDS = 60.0  # that the last answers may take
 
 
@@ -43,14 +44,10 @@ def exchange(port: int, path: str, body: bytes) -> bytes:
 
     async def once() -> bytes:
         answers: list[bytes] = []
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: _Connection(iter([_request(path, body)]), lambda _, answer: answers.append(answer)),
-            "127.0.0.1",
-            port,
-        )
+        client = _Client(port, iter([_request(path, body)]), lambda _, answer: answers.append(answer))
+        await client.connect()
         async with asyncio.timeout(_ANSWER_SECONDS):
-            await connection.ended
+            await client.ended
         return answers[0]
 
     return uvloop.run(once())
@@ -92,7 +89,6 @@ async def _run(
     seconds: float,
     server_cpu: Callable[[], float],
 ) -> Load:
-    loop = asyncio.get_running_loop()
     answers: list[tuple[float, float]] = []
     requests = itertools.cycle([_request(path, body) for body in bodies])
     end = time.perf_counter() + warm_seconds + seconds
@@ -101,36 +97,64 @@ async def _run(
     def note(sent: float, _: bytes) -> None:
         answers.append((sent, time.perf_counter()))
 
-    connections = [
-        (await loop.create_connection(lambda: _Connection(sending, note), "127.0.0.1", port))[1]
-        for _ in range(num_connections)
-    ]
+    clients = [_Client(port, sending, note) for _ in range(num_connections)]
+    for client in clients:
+        await client.connect()
     await asyncio.sleep(end - seconds - time.perf_counter())
     begun, spent, served = time.perf_counter(), time.process_time(), server_cpu()
     await asyncio.sleep(end - begun)
     over, spent, served = time.perf_counter(), time.process_time() - spent, server_cpu() - served
     async with asyncio.timeout(_ANSWER_SECONDS):
-        await asyncio.gather(*(connection.ended for connection in connections))
+        await asyncio.gather(*(client.ended for client in clients))
     latencies = np.array([1000 * (done - sent) for sent, done in answers if begun <= done < over])
     if not len(latencies):
         raise RuntimeError(f"no answer within {seconds:g} s; measure longer")
     return Load(over - begun, latencies, 1000 * spent / len(latencies), 1000 * served / len(latencies))
 
 
-class _Connection(asyncio.Protocol):
-    """One client. Sends what `requests` gives next as soon as the answer before is whole; ends when it gives nothing.
+class _Client:
+    """Sends what `requests` gives next as soon as the answer before is whole; ends when it gives nothing.
 
     Args:
-        requests: Whole HTTP requests; shared with the other connections.
+        port: Of the server.
+        requests: Whole HTTP requests; shared with the other clients.
         note: Told when a request was sent, and the body of its answer.
     """
 
-    def __init__(self, requests: Iterator[bytes], note: Callable[[float, bytes], None]) -> None:
+    def __init__(self, port: int, requests: Iterator[bytes], note: Callable[[float, bytes], None]) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.note = note
+        self._port = port
         self._requests = requests
-        self._note = note
+
+    async def connect(self) -> None:
+        """Begin, or go on where the server has let a connection go."""
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: _Connection(self), "127.0.0.1", self._port)
+        except OSError as exc:
+            self.fail(exc)
+
+    def request(self) -> bytes | None:
+        """What is sent next; `None`: nothing, this client has ended."""
+        request = next(self._requests, None)
+        if request is None and not self.ended.done():
+            self.ended.set_result(None)
+        return request
+
+    def fail(self, error: Exception) -> None:
+        """End with an error, unless it has ended."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of a client, for as long as the server keeps it."""
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
         self._answer = bytearray()
         self._sent = 0.0
+        self._next: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -144,30 +168,30 @@ class _Connection(asyncio.Protocol):
         if body is None:
             return
         if not self._answer.startswith(b"HTTP/1.1 200"):
-            self._fail(RuntimeError(f"the server answered {bytes(self._answer[:1000]).decode(errors='replace')}"))
+            said = bytes(self._answer[:1000]).decode(errors="replace")
+            self._client.fail(RuntimeError(f"the server answered {said}"))
+            self._transport.close()
             return
-        self._note(self._sent, body)
+        self._client.note(self._sent, body)
+        if _CLOSES.search(self._answer, 0, self._answer.index(b"\r\n\r\n")):
+            self._next = asyncio.ensure_future(self._client.connect())
+            self._transport.close()
+            return
         self._answer.clear()
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server closed it, or this side did at the end."""
-        self._fail(exc or ConnectionResetError("the server closed a connection that was to be kept"))
+        if self._next is None:
+            self._client.fail(exc or ConnectionResetError("the server closed a connection that was to be kept"))
 
     def _send(self) -> None:
-        request = next(self._requests, None)
+        request = self._client.request()
         if request is None:
-            if not self.ended.done():
-                self.ended.set_result(None)
             self._transport.close()
             return
         self._sent = time.perf_counter()
         self._transport.write(request)
-
-    def _fail(self, error: Exception) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
-        self._transport.close()
 
 
 def _request(path: str, body: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
 from collections import Counter
@@ -36,6 +37,10 @@ def _whole(body: bytes) -> list[bytes]:
 def _chunked(body: bytes) -> list[bytes]:
     chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]) if part]
     return [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n"]
+
+
+def _last(body: bytes) -> list[bytes]:
+    return [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body), body]
 
 
 def _refused(body: bytes) -> list[bytes]:
@@ -93,6 +98,13 @@ def test_every_connection_takes_the_next_body_once_it_has_its_answer() -> None:
     assert 0 < len(load.latencies) <= len(seen)
     assert load.server_cpu_ms == pytest.approx(3000 / len(load.latencies))
     assert (load.latencies > 0).all()
+
+
+def test_a_connection_that_the_server_lets_go_is_followed_by_another() -> None:
+    turns = itertools.cycle([_whole, _last])
+    with _server(lambda body: next(turns)(body)) as (port, seen):
+        load = run(port, "/", [b"1", b"22"], 3, warm_seconds=0.0, seconds=0.2, server_cpu=lambda: 0.0)
+    assert len(seen) >= len(load.latencies) > 6
 
 
 def test_an_error_ends_the_measurement() -> None:
