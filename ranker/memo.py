@@ -16,7 +16,7 @@ class Memo(Generic[K, V]):
 
     Args:
         compute: Values of keys, in their order; for a key always the same one.
-        max_keys: That are remembered. If more come, all are forgotten: an order of age would cost every lookup.
+        max_keys: That are remembered, the first ones that come. What is asked with others is computed, all of it.
 
     Example:
         >>> lengths = Memo(lambda words: [len(word) for word in words])
@@ -38,10 +38,8 @@ class Memo(Generic[K, V]):
         try:
             return list(map(values.__getitem__, keys))
         except KeyError:
-            unknown = [key for key in keys if key not in values]
-        if len(values) + len(unknown) > self._max_keys:
-            values, unknown = {}, list(keys)
+            if len(values) + len(keys) > self._max_keys:
+                return [*self._compute(list(keys))]
+        unknown = [key for key in keys if key not in values]
         values.update(zip(unknown, self._compute(unknown), strict=True))
-        if len(values) <= self._max_keys:
-            self._values = values
         return list(map(values.__getitem__, keys))
