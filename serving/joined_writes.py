@@ -8,8 +8,8 @@ import asyncio
 class JoinedWrites:
     """The side of a transport that answers are written to.
 
-    uvloop sends a first write at once. An answer's head would be a packet of its own, and a caller woken for it: a
-    tenth of what Python does for a ranking. So a write waits for a second one, until the loop comes round.
+    uvloop sends a first write at once. An answer's head would be a packet of its own, and a caller woken for it:
+    a twentieth of what Python does for a ranking. So a write waits for a second one, until the loop comes round.
 
     Args:
         transport: What is written goes there.

@@ -21,7 +21,7 @@ class ScoringThread:
     """One thread, first in first out. Leaving the context waits for it to end, and for what it has been given.
 
     `run_in_executor` makes a future with a lock and a condition for the thread and a second one for the loop, and has
-    them watch each other: 0.1 ms a request, in which all other requests wait.
+    them watch each other, while all other requests wait for the interpreter.
     """
 
     def __init__(self) -> None:
