@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_MAX_KEYS = 1 << 16  # some 10 MB of ids and numbers
+_MAX_KEYS = 1 << 16  # some 10 MB of ids of usual lengths and numbers
 
 
 class Memo(Generic[K, V]):

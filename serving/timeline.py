@@ -42,7 +42,7 @@ class Timeline:
 
 
 class _Timed:
-    """The block of a step. A generator would take three times as long, several times a request."""
+    """The block of a step. A generator would take twice as long, several times a request."""
 
     __slots__ = ("_name", "_start", "_timeline")
 

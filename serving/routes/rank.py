@@ -10,7 +10,7 @@ from serving.schemas import BatchRequestSchema, RankRequest, RankResponse
 
 router = APIRouter(tags=["rank"])
 
-# Not by dependencies: for each of them FastAPI takes as long as decoding the body does.
+# Not by dependencies: for the three of them FastAPI took longer than the body takes to decode.
 
 
 @router.post("/rank", response_class=Response, openapi_extra=wire(RankRequest, RankResponse))
