@@ -11,7 +11,8 @@ was traced, so that no architecture needs a second definition for serving:
 - `blocks`: in bfloat16, small layers that read neighbouring parts of one tensor are one;
 - `apart`: in bfloat16, experts are computed one after the other;
 - `bfloat16`: products that training, too, may compute in bfloat16 are computed in it;
-- `layout`: their matrices are stored the way oneDNN reads them;
+- `layout`: what they read lies the way oneDNN reads it;
+- `across`: products of few columns, such as logits, are computed column by column;
 - `relu`: ReLU is part of the product before it, or overwrites what nobody else reads;
 - `order`: what is computed is read next.
 

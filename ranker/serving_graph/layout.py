@@ -1,4 +1,4 @@
-"""Matrices in the order in which oneDNN's products read them."""
+"""Operands in the order in which oneDNN's products read them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from torch import fx
 
 from ranker.serving_graph.bfloat16 import LOW
 from ranker.serving_graph.constants import constant
+from ranker.serving_graph.trace import ATEN
+
+_GAPS = {ATEN.select.int, ATEN.slice.Tensor}  # what they give is a part of every row
 
 
 def lay_out(network: fx.GraphModule) -> None:
-    """Store the matrices of bfloat16 products column by column: oneDNN takes less time to arrange them for itself."""
-    for node in network.graph.nodes:
-        matrix = node.args[1] if node.meta.get(LOW) else None
+    """Store the matrices of bfloat16 products column by column, and copy parts of rows to be rows of their own.
+
+    oneDNN would arrange both for itself, and takes longer.
+    """
+    for node in [node for node in network.graph.nodes if node.meta.get(LOW)]:
+        matrix, read = node.args[1], node.args[0]
         weight_OI = constant(network, matrix)
         if isinstance(matrix, fx.Node) and weight_OI is not None and weight_OI.dim() == 2:
             setattr(network, str(matrix.target), weight_OI.t().contiguous().t())
+        if isinstance(read, fx.Node) and read.target in _GAPS and read.args[1] != 0:
+            _read_dense(network.graph, read)
+
+
+def _read_dense(graph: fx.Graph, part: fx.Node) -> None:
+    with graph.inserting_after(part):
+        dense = graph.call_function(ATEN.contiguous.default)
+    part.replace_all_uses_with(dense)
+    dense.args = (part,)

@@ -92,8 +92,8 @@ class SideLookup(nn.Module):
                     x_KSV = part_KSV
                 else:
                     start = put(x_KSV, start, part_KSV)
-        x_KSV[:, :, start:] = 0
-        x_KSV[:num_filled, :, start : start + numeric_BN.size(1)] = numeric_BN.unsqueeze(1)
+        rest_KSV = x_KSV.narrow(2, start, x_KSV.size(2) - start).zero_()
+        rest_KSV[:num_filled, :, : numeric_BN.size(1)].copy_(numeric_BN.unsqueeze(1))
         return x_KSV.flatten(1)
 
 
@@ -154,9 +154,10 @@ class Lookup(nn.Module):
 
         Of anything, too, in as many further columns as `widen` asked for.
         """
-        num_features, num_filled = ids_GB.size(0) + self.num_extra, ids_GB.size(1)
-        rows_KG = torch.zeros([num_rows, num_features], dtype=torch.int64)
-        rows_KG[:num_filled, : ids_GB.size(0)] = (ids_GB + self.starts_G1).t()
+        num_features = ids_GB.size(0) + self.num_extra
+        rows_KG = (ids_GB + self.starts_G1).t()
+        if [num_rows, num_features] != [rows_KG.size(0), rows_KG.size(1)]:
+            rows_KG = F.pad(rows_KG, [0, num_features - rows_KG.size(1), 0, num_rows - rows_KG.size(0)])
         # Bags of one: the same rows as by `F.embedding`, by a kernel that fetches the next ones ahead.
         bounds = torch.arange(rows_KG.numel() + 1)
         values_MV = F.embedding_bag(rows_KG.flatten(), self.weight, bounds, mode="sum", include_last_offset=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Shapes: B = rows, T = gates, N = experts that any of them weighs, H = width of an expert's output
-# G = logits of all gates side by side, M = T * N, U = two weights for each pair of a gate and an expert that it sees
+# G = logits of all gates side by side, M = T * N
+# S = pairs of a gate and an expert that it sees, U = 2 * S: two weights of each
 
 
 def mix(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ def mix_low(
     logits_BG: Tensor,
     places_M: Tensor | None,
     experts_BNH: Tensor,
-    weights_U: Tensor,
+    seen_S: Tensor | None,
     experts_U: Tensor,
     starts_T: Tensor,
 ) -> Tensor:
@@ -43,16 +44,17 @@ def mix_low(
         logits_BG: See `mix`.
         places_M: See `mix`.
         experts_BNH: See `mix`.
-        weights_U: What each gate weighs with, gate by gate: places among all T * N shares and, behind them, among what
-            rounding took from each.
-        experts_U: The expert that each of these weighs.
+        seen_S: The pairs among all T * N, gate by gate; None: every gate sees every expert.
+        experts_U: The expert that each weight is of: both of the first pair, both of the second, and so on.
         starts_T: Where each gate's begin among these.
     """
     num_rows, num_experts, width = experts_BNH.size()
-    shares_MB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
-    rounded_MB = shares_MB.to(torch.bfloat16)
-    taken_MB = (shares_MB - rounded_MB).to(torch.bfloat16)
-    weights_UB = torch.cat([rounded_MB, taken_MB]).index_select(0, weights_U)
+    shares_SB = shares(logits_BG, places_M, num_experts).flatten(0, 1)
+    if seen_S is not None:
+        shares_SB = shares_SB.index_select(0, seen_S)
+    rounded_SB = shares_SB.to(torch.bfloat16)
+    taken_SB = (shares_SB - rounded_SB).to(torch.bfloat16)
+    weights_UB = torch.stack([rounded_SB, taken_SB], 1).flatten(0, 1)
     rows_B1 = torch.arange(num_rows).unsqueeze(1)
     mixed: Tensor = F.embedding_bag(
         (rows_B1 * num_experts + experts_U).flatten(),
@@ -64,21 +66,20 @@ def mix_low(
     return mixed.view(num_rows, len(starts_T), width)
 
 
-def seen_weights(seen: Sequence[Sequence[int]], num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`weights_U`, `experts_U` and `starts_T` of `mix_low`.
+def seen_weights(seen: Sequence[Sequence[int]], num_experts: int) -> tuple[Tensor | None, Tensor, Tensor]:
+    """`seen_S`, `experts_U` and `starts_T` of `mix_low`.
 
     Args:
         seen: Of each gate, the experts that it sees, as places among all T * N.
         num_experts: N.
     """
-    num_shares = len(seen) * num_experts
-    weights = [place + behind for of_gate in seen for place in of_gate for behind in (0, num_shares)]
-    starts = [2 * sum(map(len, seen[:gate])) for gate in range(len(seen))]
-    weights_U = torch.tensor(weights)
-    return weights_U, weights_U % num_experts, torch.tensor(starts)
+    pairs_S = torch.tensor([place for of_gate in seen for place in of_gate])
+    starts_T = torch.tensor([2 * sum(map(len, seen[:gate])) for gate in range(len(seen))])
+    all_seen = len(pairs_S) == len(seen) * num_experts
+    return None if all_seen else pairs_S, (pairs_S % num_experts).repeat_interleave(2), starts_T
 
 
-def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, *_seen: Tensor) -> Tensor:
+def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, *_seen: Tensor | None) -> Tensor:
     """The same as `mix` or `mix_low`, as compilers make one loop of it.
 
     It goes by element, and divides by the sum of softmax at its end.

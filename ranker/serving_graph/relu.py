@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from ranker.onednn import linear_relu
+from ranker.serving_graph.across import linear_across
 from ranker.serving_graph.bfloat16 import LOW
 from ranker.serving_graph.mixture import mix, mix_for_compilers, mix_low
 from ranker.serving_graph.split import split_linear
@@ -85,6 +86,8 @@ def for_compilers(network: fx.GraphModule) -> fx.GraphModule:
             node.target = ATEN.relu
         elif node.target in (mix, mix_low):
             node.target = mix_for_compilers
+        elif node.target is linear_across:
+            node.target = split_linear
         elif node.target in _UNFUSED:
             node.target = _UNFUSED[node.target]
             with copied.graph.inserting_after(node):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ranker.manifest import Precision
+from ranker.serving_graph.across import compute_across
 from ranker.serving_graph.apart import take_apart
 from ranker.serving_graph.bfloat16 import lower
 from ranker.serving_graph.blocks import join_blocks
@@ -79,6 +80,7 @@ def serve(
             lower(traced)
             fuse(traced)
             lay_out(traced)
+        compute_across(traced)
         activate_in_place(traced)
         order(traced)
         scriptable(traced)

@@ -16,6 +16,8 @@ from ranker.serving_graph.wide import products
 # Shapes: L = item rows, R = requests, X = 1 (one request) or L (each row's own), D = width of the representation
 # U and V = columns of the request's and of the item's side, P = request products of all layers, O = a layer's outputs
 
+ITEM, REQUEST = "item_LV", "request_XP"  # what the graph reads once it is split
+
 _BLOCK = 32  # columns that matrix units take at a time
 
 
@@ -64,7 +66,7 @@ def split(
     graph = network.graph
     x_BD = next(node for node in graph.nodes if node.op == "placeholder")
     with graph.inserting_before(x_BD):
-        item_LV, request_XP = graph.placeholder("item_LV"), graph.placeholder("request_XP")
+        item_LV, request_XP = graph.placeholder(ITEM), graph.placeholder(REQUEST)
     share = Share()
     for product in products(network):
         if product.input is not x_BD:

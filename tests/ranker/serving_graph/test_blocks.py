@@ -8,6 +8,7 @@ import torch
 from ranker.models import MMoE
 from ranker.onednn import linear_relu
 from ranker.serving_graph import serve
+from ranker.serving_graph.across import linear_across
 from ranker.serving_graph.trace import ATEN
 
 # Shapes: B = 64 rows, D = 11 columns
@@ -28,7 +29,7 @@ def layers(tasks: tuple[str, ...], tower: tuple[int, ...], expert: int) -> int:
             torch.testing.assert_close(output_B, expected_B, rtol=0, atol=2e-2)
     nodes = list(found.network.graph.nodes)
     mixture = max(place for place, node in enumerate(nodes) if "mix" in node.name)
-    return sum(node.target in (linear_relu, ATEN.linear) for node in nodes[mixture:])
+    return sum(node.target in (linear_relu, ATEN.linear, linear_across) for node in nodes[mixture:])
 
 
 @pytest.mark.parametrize("tower", [(), (20,), (20, 16)])
