@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 
 import torch
@@ -74,7 +74,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
         title="Ranking service",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, engine, turn, metrics, drain, queue, log, tracing),
+        lifespan=lambda app: _lifespan(app, settings, engine, turn, metrics, drain, queue, log, tracing),
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -91,7 +91,9 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     return app
 
 
-def _lifespan(
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI,
     settings: Settings,
     engine: Engine | None,
     turn: Turn,
@@ -100,42 +102,50 @@ def _lifespan(
     queue: Queue,
     log: RequestLog,
     tracing: Tracing | None,
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        torch.set_num_threads(1)  # one thread per process: more collapse as soon as the machine is busy
-        async with AsyncExitStack() as stack:
-            thread = stack.enter_context(ScoringThread())
-            store = settings.store.build()
-            stack.push_async_callback(store.close)
-            policy_store = settings.policies.build()
-            stack.push_async_callback(policy_store.close)
-            features = _features(settings, store, metrics)
-            fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
-            items = _items(settings, store, metrics)
-            stack.push_async_callback(items.close)
-            registry = Registry(settings.registry)
-            models = Models(registry, features, items, metrics, engine, settings.make_engine, turn)
-            policies = PolicyCache(policy_store)
-            ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
-            app.state.server = Server(
-                settings, metrics, drain, features, models, policies, log, ranker, PolicyAdmin(models, policies)
-            )
-            stack.callback(log.flush)
-            if tracing is not None:
-                stack.callback(tracing.close)
-            await policies.refresh()
-            await models.refresh()
-            async with _repeating(
-                (settings.poll_seconds, models.refresh),
-                (settings.item_table.poll_seconds, models.refresh_items),
-                (settings.policy_poll_seconds, policies.refresh),
-                (settings.request_log.flush_seconds, lambda: asyncio.to_thread(log.flush)),
-                (_MEMORY_SECONDS, lambda: asyncio.to_thread(metrics.memory)),
-            ):
-                yield
+) -> AsyncIterator[None]:
+    torch.set_num_threads(1)  # one thread per process: more collapse as soon as the machine is busy
+    async with AsyncExitStack() as stack:
+        server = app.state.server = _server(stack, settings, engine, turn, metrics, drain, queue, log)
+        stack.callback(log.flush)
+        if tracing is not None:
+            stack.callback(tracing.close)
+        await server.policies.refresh()
+        await server.models.refresh()
+        async with _repeating(
+            (settings.poll_seconds, server.models.refresh),
+            (settings.item_table.poll_seconds, server.models.refresh_items),
+            (settings.policy_poll_seconds, server.policies.refresh),
+            (settings.request_log.flush_seconds, lambda: asyncio.to_thread(log.flush)),
+            (_MEMORY_SECONDS, lambda: asyncio.to_thread(metrics.memory)),
+        ):
+            yield
 
-    return lifespan
+
+def _server(
+    stack: AsyncExitStack,
+    settings: Settings,
+    engine: Engine | None,
+    turn: Turn,
+    metrics: Metrics,
+    drain: Drain,
+    queue: Queue,
+    log: RequestLog,
+) -> Server:
+    """The parts of a server; those that must be closed, by the stack."""
+    thread = stack.enter_context(ScoringThread())
+    store = settings.store.build()
+    stack.push_async_callback(store.close)
+    policy_store = settings.policies.build()
+    stack.push_async_callback(policy_store.close)
+    features = _features(settings, store, metrics)
+    fallback = Fallback(settings.fallback, features) if settings.fallback.enabled else None
+    items = _items(settings, store, metrics)
+    stack.push_async_callback(items.close)
+    registry = Registry(settings.registry)
+    models = Models(registry, features, items, metrics, engine, settings.make_engine, turn)
+    policies = PolicyCache(policy_store)
+    ranker = Ranker(models, features, policies, fallback, log, metrics, settings.limits, queue, thread)
+    return Server(settings, metrics, drain, features, models, policies, log, ranker, PolicyAdmin(models, policies))
 
 
 def _features(settings: Settings, store: FeatureStore, metrics: Metrics) -> FeatureSource:
