@@ -33,7 +33,7 @@ from serving.policies import PolicyCache
 from serving.queue import Queue
 from serving.ranking import Ranker
 from serving.request_log import RequestLog
-from serving.routes import ROUTERS
+from serving.routes import ROUTERS, RankRoute
 from serving.scoring_thread import ScoringThread
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -76,6 +76,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
         description=_DESCRIPTION,
         lifespan=lambda app: _lifespan(app, settings, engine, turn, metrics, drain, queue, log, tracing),
     )
+    app.router.routes.insert(0, RankRoute())
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)

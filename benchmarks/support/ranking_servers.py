@@ -28,12 +28,14 @@ class RankingServer:
         command: What to start.
         path: Where it ranks.
         in_redis: Whether features are in a Redis server in place of LMDB files.
+        ranks: Whether it answers what it is asked.
         settings: Environment variables.
     """
 
     command: Command
     path: str = "/rank"
     in_redis: bool = False
+    ranks: bool = True
     settings: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -64,6 +66,10 @@ def _ours(*options: str) -> Command:
     return command
 
 
+def _bound(world: ServingWorld, _store: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.support.bound_server", str(world.registry), str(port)]
+
+
 def _peer(name: str) -> Command:
     def command(world: ServingWorld, _store: str, port: int) -> list[str]:
         return [str(python_of(name)), "-m", f"benchmarks.peers.{name}.server", str(world.peers), str(port)]
@@ -78,6 +84,7 @@ SERVERS = {
     "ours, 2 workers": RankingServer(_ours("--workers", "2"), settings=_SETTINGS),
     "ours, features in Redis": RankingServer(_ours(), in_redis=True, settings=_SETTINGS),
     "ours by TorchScript": RankingServer(_ours(), settings=_SETTINGS | {"RANKER_ENGINE": "torchscript"}),
+    "bound: HTTP, JSON and network alone": RankingServer(_bound, ranks=False),
     "Starlette + onnxruntime": RankingServer(_peer("starlette")),
     "LitServe": RankingServer(_peer("litserve")),
     "BentoML": RankingServer(_peer("bentoml")),

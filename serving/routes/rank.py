@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from serving.deps import call_of, server_of
 from serving.openapi import BATCH_RESPONSE, wire
@@ -25,3 +27,23 @@ async def rank_batch(request: Request) -> Response:
     """Answer many ranking requests in one body; a bad one spoils no other."""
     body = await server_of(request).ranker.rank_batch(await request.body(), call_of(request))
     return Response(body, media_type="application/json")
+
+
+class RankRoute(BaseRoute):
+    """`POST /rank` by its very path and method, before FastAPI looks among all routes and makes a call of its own.
+
+    What FastAPI does from there to the same function is a tenth of what Python does for a ranking.
+    """
+
+    path = "/rank"
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request is one."""
+        if scope["type"] == "http" and scope["path"] == self.path and scope["method"] == "POST":
+            return Match.FULL, {"route": self}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it."""
+        response = await rank(Request(scope, receive))
+        await response(scope, receive, send)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,32 +51,35 @@ def _refused(body: bytes) -> list[bytes]:
 def _server(answer: Answer) -> Iterator[tuple[int, list[bytes]]]:
     """A server that answers every body with what `answer` makes of it, in pieces; its port and the bodies it saw."""
     seen: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            seen.append(await reader.readexactly(length))
-            for piece in answer(seen[-1]):
-                writer.write(piece)
-                await asyncio.sleep(0)
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError):  # the client is done
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                seen.append(await reader.readexactly(length))
+                for piece in answer(seen[-1]):
+                    writer.write(piece)
+                    await asyncio.sleep(0)
 
-    async def lenient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except asyncio.IncompleteReadError:  # the client is done
+    async def end() -> None:
+        listening.close()
+        for writer in writers:
             writer.close()
+            with suppress(ConnectionError):  # its client did not wait for the end
+                await writer.wait_closed()
 
     loop = asyncio.new_event_loop()
-    listening = loop.run_until_complete(asyncio.start_server(lenient, "127.0.0.1", 0))
+    listening = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         yield listening.sockets[0].getsockname()[1], seen
     finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        listening.close()
-        loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
 
 
