@@ -35,6 +35,9 @@ async def beside_requests(work: Callable[[], T]) -> T:
 def _switching_often() -> Iterator[None]:
     """By default a busy thread keeps the interpreter for 5 ms when others want it."""
     before = sys.getswitchinterval()
+    if before <= _SWITCH_SECONDS:  # our server has set less
+        yield
+        return
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         yield

@@ -33,4 +33,5 @@ def configure(level: str = "INFO") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)  # those of libraries would be lines of plain text
     logging.getLogger("uvicorn.access").disabled = True  # this server writes its own access log

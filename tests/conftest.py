@@ -39,12 +39,13 @@ def seed() -> int:
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """Takes back what a program run inside a test did to the root logger: its stream is closed when the test ends."""
+    """Takes back what a program run inside a test did to logging: its stream is closed when the test ends."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

