@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import cast
 
@@ -37,9 +38,10 @@ def compute_across(network: fx.GraphModule) -> None:
 
 def _replaced(network: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """The narrow product in the place of one that is padded, if it is that."""
-    weight_OI = constant(network, node.args[1]) if node.target in (ATEN.linear.default, split_linear) else None
-    width = _num_read(node)
-    if weight_OI is None or weight_OI.dtype != torch.float32 or width is None or width > _MAX_COLUMNS:
+    if node.target not in (ATEN.linear.default, split_linear) or (width := _num_read(node)) > _MAX_COLUMNS:
+        return None
+    weight_OI = constant(network, node.args[1])
+    if weight_OI is None or weight_OI.dtype != torch.float32:
         return None
     read, bias = node.args[0], node.args[2] if len(node.args) > 2 else None
     with network.graph.inserting_before(node):
@@ -56,15 +58,18 @@ def _replaced(network: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     return product
 
 
-def _num_read(node: fx.Node) -> int | None:
-    """How many of its first columns are read, if nobody reads anything but columns."""
-    if any(reader.target is not ATEN.slice.Tensor or reader.args[1] != 1 for reader in node.users):
-        return None
-    return max((cast("int", reader.args[3]) for reader in node.users), default=None)
+def _num_read(node: fx.Node) -> int:
+    """How many of its first columns are read; very many if somebody reads more than some columns."""
+    ends = [reader.args[3] if _is_columns(reader) else sys.maxsize for reader in node.users]
+    return max(cast("list[int]", ends), default=sys.maxsize)
+
+
+def _is_columns(node: fx.Node) -> bool:
+    return node.target is ATEN.slice.Tensor and len(node.args) > 3 and bool(node.args[1] == 1)
 
 
 def _columns_of(parts: Sequence[fx.Node], across: set[fx.Node]) -> bool:
-    return all(part.target is ATEN.slice.Tensor and part.args[0] in across for part in parts)
+    return all(_is_columns(part) and part.args[0] in across for part in parts)
 
 
 def _cat_across(graph: fx.Graph, node: fx.Node, parts: Sequence[fx.Node]) -> None:

@@ -73,10 +73,10 @@ def seen_weights(seen: Sequence[Sequence[int]], num_experts: int) -> tuple[Tenso
         seen: Of each gate, the experts that it sees, as places among all T * N.
         num_experts: N.
     """
-    pairs_S = torch.tensor([place for of_gate in seen for place in of_gate])
+    pairs = [place for of_gate in seen for place in of_gate]
+    pairs_S = None if pairs == [*range(len(seen) * num_experts)] else torch.tensor(pairs)
     starts_T = torch.tensor([2 * sum(map(len, seen[:gate])) for gate in range(len(seen))])
-    all_seen = len(pairs_S) == len(seen) * num_experts
-    return None if all_seen else pairs_S, (pairs_S % num_experts).repeat_interleave(2), starts_T
+    return pairs_S, (torch.tensor(pairs) % num_experts).repeat_interleave(2), starts_T
 
 
 def mix_for_compilers(logits_BG: Tensor, places_M: Tensor | None, experts_BNH: Tensor, *_seen: Tensor | None) -> Tensor:
