@@ -45,9 +45,8 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 demo: $(RUNTIME) ## The whole path on simulated data: train, publish, serve, rank, change the weights live
 	$(BIN)/python -m scripts.demo $(ARGS)
 
-JOBS ?= 2
-test: $(DEV) ## Quick tests and doctests on JOBS=2 cores, warnings as errors, coverage printed (ARGS="-k fusion" narrows)
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(PACKAGES:%=--cov=%) --cov-report=term $(ARGS)
+test: $(DEV) ## Quick tests and doctests, warnings as errors, coverage printed (ARGS="-k fusion" narrows)
+	$(BIN)/python -m pytest $(PACKAGES:%=--cov=%) --cov-report=term $(ARGS)
 
 test-slow: $(DEV) ## The tests that take minutes each
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)

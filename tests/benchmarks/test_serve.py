@@ -65,10 +65,12 @@ def _server(answer: Answer) -> Iterator[tuple[int, list[bytes]]]:
 
     async def end() -> None:
         listening.close()
-        for writer in writers:
-            writer.close()
-            with suppress(ConnectionError):  # its client did not wait for the end
-                await writer.wait_closed()
+        while True:
+            for writer in writers:
+                writer.close()
+            if not (connections := asyncio.all_tasks() - {asyncio.current_task()}):
+                return
+            await asyncio.wait(connections)  # those included that are accepted just now
 
     loop = asyncio.new_event_loop()
     listening = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -166,11 +168,10 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def _free_port() -> int:
+    """One below those that the system gives to clients, so that no connection takes it before a server does."""
     while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port + _BUS_OFFSET > 65_535:
-                continue
-            if bus.connect_ex(("127.0.0.1", port + _BUS_OFFSET)):
-                return port
+        port = 10_000 + secrets.randbelow(_BUS_OFFSET)
+        with socket.socket() as probe, socket.socket() as bus, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + _BUS_OFFSET))
+            return port
