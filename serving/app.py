@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import metadata
+from typing import NamedTuple
 
 import torch
 from fastapi import FastAPI
@@ -74,7 +76,7 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
         title="Ranking service",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=lambda app: _lifespan(app, settings, engine, turn, metrics, drain, queue, log, tracing),
+        lifespan=partial(_lifespan, _Given(settings, engine, turn, metrics, drain, queue, log, tracing)),
     )
     app.router.routes.insert(0, RankRoute())
     for router in ROUTERS:
@@ -92,24 +94,28 @@ def create_app(settings: Settings, engine: Engine | None = None, shared: SharedF
     return app
 
 
+class _Given(NamedTuple):
+    """What is there before the event loop."""
+
+    settings: Settings
+    engine: Engine | None
+    turn: Turn
+    metrics: Metrics
+    drain: Drain
+    queue: Queue
+    log: RequestLog
+    tracing: Tracing | None
+
+
 @asynccontextmanager
-async def _lifespan(
-    app: FastAPI,
-    settings: Settings,
-    engine: Engine | None,
-    turn: Turn,
-    metrics: Metrics,
-    drain: Drain,
-    queue: Queue,
-    log: RequestLog,
-    tracing: Tracing | None,
-) -> AsyncIterator[None]:
+async def _lifespan(given: _Given, app: FastAPI) -> AsyncIterator[None]:
+    settings, log, metrics = given.settings, given.log, given.metrics
     torch.set_num_threads(1)  # one thread per process: more collapse as soon as the machine is busy
     async with AsyncExitStack() as stack:
-        server = app.state.server = _server(stack, settings, engine, turn, metrics, drain, queue, log)
+        server = app.state.server = _server(given, stack)
         stack.callback(log.flush)
-        if tracing is not None:
-            stack.callback(tracing.close)
+        if given.tracing is not None:
+            stack.callback(given.tracing.close)
         await server.policies.refresh()
         await server.models.refresh()
         async with _repeating(
@@ -122,17 +128,9 @@ async def _lifespan(
             yield
 
 
-def _server(
-    stack: AsyncExitStack,
-    settings: Settings,
-    engine: Engine | None,
-    turn: Turn,
-    metrics: Metrics,
-    drain: Drain,
-    queue: Queue,
-    log: RequestLog,
-) -> Server:
+def _server(given: _Given, stack: AsyncExitStack) -> Server:
     """The parts of a server; those that must be closed, by the stack."""
+    settings, engine, turn, metrics, drain, queue, log, _ = given
     thread = stack.enter_context(ScoringThread())
     store = settings.store.build()
     stack.push_async_callback(store.close)

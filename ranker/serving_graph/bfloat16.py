@@ -44,8 +44,6 @@ def lower(network: fx.GraphModule) -> None:
                     node.replace_input_with(read, casts.find(read, node, torch.bfloat16))
             low.add(node)
             node.meta[LOW] = True
-            if node.target is ATEN.baddbmm.default:
-                _read_dense(network, node)
         elif node.target in _KEEPS and all(read in low for read in reads):
             low.add(node)
         elif node.target is mix and node.args[2] in low:
@@ -99,12 +97,3 @@ def _mix_low(network: fx.GraphModule, node: fx.Node) -> None:
     with network.graph.inserting_before(node):
         weighing = [places if places is None else add_constant(network, places) for places in node.meta[SEEN]]
     node.target, node.args = mix_low, (*node.args, *weighing)
-
-
-def _read_dense(network: fx.GraphModule, batched: fx.Node) -> None:
-    """Copy the rows of each product of a batch to be neighbours: oneDNN would do it anyhow, and takes longer."""
-    read = batched.args[1]
-    assert isinstance(read, fx.Node)
-    with network.graph.inserting_before(batched):
-        dense = network.graph.call_function(ATEN.contiguous.default, (read,))
-    batched.replace_input_with(read, dense)

@@ -17,11 +17,12 @@ def lay_out(network: fx.GraphModule) -> None:
     oneDNN would arrange both for itself, and takes longer.
     """
     for node in [node for node in network.graph.nodes if node.meta.get(LOW)]:
-        matrix, read = node.args[1], node.args[0]
-        weight_OI = constant(network, matrix)
-        if isinstance(matrix, fx.Node) and weight_OI is not None and weight_OI.dim() == 2:
+        batched = node.target is ATEN.baddbmm.default
+        read, matrix = node.args[1:3] if batched else node.args[:2]
+        weight_OI = None if batched else constant(network, matrix)
+        if weight_OI is not None:
             setattr(network, str(matrix.target), weight_OI.t().contiguous().t())
-        if isinstance(read, fx.Node) and read.target in _GAPS and read.args[1] != 0:
+        if batched or (read.target in _GAPS and read.args[1] != 0):
             _read_dense(network.graph, read)
 
 
